@@ -1,0 +1,85 @@
+/* A WebSocket client that sends back every message until the peer closes, for
+ * each URL in turn.
+ *
+ *   echo-client [--max-message BYTES] [--max-fragments N] URL... */
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <uvws.h>
+
+typedef struct client_s {
+  uvws_options_t options;
+  char** urls; /* NULL at the end */
+  bool unclean;
+} client_t;
+
+static void next_url(uvws_t* ws) {
+  client_t* client = ws->data;
+  while (*client->urls != NULL) {
+    const char* url = *client->urls++;
+    int status = uvws_connect(ws, url, &client->options);
+    if (status == 0) return;
+    fprintf(stderr, "echo-client: %s: %s\n", url, uvws_strerror(status));
+    client->unclean = true;
+  }
+}
+
+static void on_message(uvws_t* ws, const uvws_message_t* message) {
+  unsigned flags = message->type;
+  if (message->type == UVWS_TEXT) flags |= UVWS_UTF8_CHECKED;
+  /* An echo that cannot be sent must not be silently missing. */
+  if (uvws_send(ws, message->data, message->len, flags) != 0)
+    uvws_terminate(ws);
+}
+
+static void on_error(uvws_t* ws, int status, const char* reason) {
+  fprintf(stderr,
+          "echo-client: %s: %s (%s)\n",
+          uvws_url(ws),
+          reason,
+          uvws_err_name(status));
+}
+
+static void on_close(uvws_t* ws, const uvws_close_event_t* event) {
+  client_t* client = ws->data;
+  if (!event->was_clean) client->unclean = true;
+  next_url(ws);
+}
+
+static const uvws_events_t events = {UVWS_EVENTS_INIT,
+                                     .message = on_message,
+                                     .error = on_error,
+                                     .close = on_close};
+
+int main(int argc, char** argv) {
+  client_t client = {.unclean = false};
+  uvws_t ws;
+  int i = 1;
+  uvws_options_init(&client.options);
+  for (; i + 1 < argc && strncmp(argv[i], "--", 2) == 0; i += 2) {
+    unsigned long long value = strtoull(argv[i + 1], NULL, 10);
+    if (strcmp(argv[i], "--max-message") == 0)
+      client.options.max_message = value;
+    else if (strcmp(argv[i], "--max-fragments") == 0)
+      client.options.max_fragments = (uint32_t) value;
+    else
+      argc = 0;
+  }
+  if (i >= argc) {
+    fprintf(stderr,
+            "usage: %s [--max-message BYTES] [--max-fragments N] URL...\n",
+            argv[0]);
+    return 2;
+  }
+  client.urls = argv + i;
+  signal(SIGPIPE, SIG_IGN);
+  uvws_init(uv_default_loop(), &ws, &events);
+  uvws_set_binary_type(&ws, UVWS_ARRAYBUFFER);
+  ws.data = &client;
+  next_url(&ws);
+  uv_run(uv_default_loop(), UV_RUN_DEFAULT);
+  return client.unclean;
+}

@@ -1,0 +1,138 @@
+/* A WebSocket server that sends every message back as it came.
+ *
+ *   echo-server [--host H] [--port N] [--pipe PATH] [--max-message BYTES]
+ *               [--max-fragments N] */
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <uvws.h>
+
+static void die(const char* what, int status) {
+  fprintf(stderr, "echo-server: %s: %s\n", what, uvws_strerror(status));
+  exit(1);
+}
+
+static void on_message(uvws_t* ws, const uvws_message_t* message) {
+  unsigned flags = message->type;
+  if (message->type == UVWS_TEXT) flags |= UVWS_UTF8_CHECKED;
+  int status = uvws_send(ws, message->data, message->len, flags);
+  /* An echo that cannot be sent must not be silently missing. */
+  if (status != 0) uvws_terminate(ws);
+}
+
+static void on_close(uvws_t* ws, const uvws_close_event_t* event) {
+  (void) event;
+  free(ws);
+}
+
+static const uvws_events_t socket_events = {
+    UVWS_EVENTS_INIT, .message = on_message, .close = on_close};
+
+static void on_request(uvws_server_t* server, uvws_request_t* request) {
+  uvws_accept_options_t options;
+  uvws_accept_options_init(&options);
+  /* Any subprotocol will do for an echo. */
+  options.protocol = uvws_request_protocol(request, 0);
+  uvws_t* ws = malloc(sizeof(*ws));
+  if (ws == NULL) {
+    uvws_reject(request, 503, NULL, 0, NULL, 0);
+    return;
+  }
+  uvws_init(server->loop, ws, &socket_events);
+  uvws_set_binary_type(ws, UVWS_ARRAYBUFFER);
+  if (uvws_accept(request, ws, &options) != 0) {
+    uvws_reject(request, 500, NULL, 0, NULL, 0);
+    free(ws);
+  }
+}
+
+static void on_error(uvws_server_t* server, int status) {
+  (void) server;
+  fprintf(stderr, "echo-server: accept: %s\n", uvws_strerror(status));
+}
+
+static const uvws_server_events_t server_events = {
+    UVWS_SERVER_EVENTS_INIT, .request = on_request, .error = on_error};
+
+/* The first signal ends everything within a second, the second at once. */
+static void on_signal(uv_signal_t* signal, int number) {
+  (void) number;
+  uvws_server_close(signal->data, 1000);
+  uv_close((uv_handle_t*) signal, NULL);
+}
+
+static void listen_tcp(uvws_server_t* server, const char* host, int port) {
+  struct sockaddr_storage address;
+  int len = sizeof(address);
+  int status = uv_ip4_addr(host, port, (struct sockaddr_in*) &address);
+  if (status != 0)
+    status = uv_ip6_addr(host, port, (struct sockaddr_in6*) &address);
+  if (status != 0) die(host, status);
+  status = uvws_listen(server, (const struct sockaddr*) &address, 4096);
+  if (status != 0) die("listen", status);
+  uvws_server_getsockname(server, (struct sockaddr*) &address, &len);
+  bool six = address.ss_family == AF_INET6;
+  port = ntohs(six ? ((struct sockaddr_in6*) &address)->sin6_port
+                   : ((struct sockaddr_in*) &address)->sin_port);
+  printf(six ? "listening on ws://[%s]:%d/\n" : "listening on ws://%s:%d/\n",
+         host,
+         port);
+}
+
+int main(int argc, char** argv) {
+  uvws_server_options_t options;
+  uvws_server_t server;
+  uv_signal_t signals[2];
+  const char* host = "127.0.0.1";
+  const char* pipe = NULL;
+  int port = 9001;
+  uvws_server_options_init(&options);
+  /* An echo has nothing that a foreign page could abuse. */
+  options.flags = UVWS_SERVER_ANY_ORIGIN;
+  for (int i = 1; i < argc; i++) {
+    const char* value = i + 1 < argc ? argv[i + 1] : NULL;
+    if (value == NULL || strncmp(argv[i], "--", 2) != 0) {
+      fprintf(stderr,
+              "usage: %s [--host H] [--port N] [--pipe PATH]"
+              " [--max-message BYTES] [--max-fragments N]\n",
+              argv[0]);
+      return 2;
+    }
+    if (strcmp(argv[i], "--host") == 0)
+      host = value;
+    else if (strcmp(argv[i], "--port") == 0)
+      port = atoi(value);
+    else if (strcmp(argv[i], "--pipe") == 0)
+      pipe = value;
+    else if (strcmp(argv[i], "--max-message") == 0)
+      options.max_message = strtoull(value, NULL, 10);
+    else if (strcmp(argv[i], "--max-fragments") == 0)
+      options.max_fragments = (uint32_t) strtoul(value, NULL, 10);
+    else
+      die(argv[i], UV_EINVAL);
+    i++;
+  }
+
+  uv_loop_t* loop = uv_default_loop();
+  signal(SIGPIPE, SIG_IGN);
+  int status = uvws_server_init(loop, &server, &server_events, &options);
+  if (status != 0) die("init", status);
+  if (pipe != NULL) {
+    status = uvws_listen_pipe(&server, pipe, 4096);
+    if (status != 0) die(pipe, status);
+    printf("listening on %s\n", pipe);
+  } else {
+    listen_tcp(&server, host, port);
+  }
+  fflush(stdout);
+  for (int i = 0; i < 2; i++) {
+    uv_signal_init(loop, &signals[i]);
+    uv_unref((uv_handle_t*) &signals[i]);
+    signals[i].data = &server;
+    uv_signal_start_oneshot(&signals[i], on_signal, i == 0 ? SIGINT : SIGTERM);
+  }
+  return uv_run(loop, UV_RUN_DEFAULT);
+}

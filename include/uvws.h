@@ -1,0 +1,606 @@
+/* uvws: the web platform's WebSocket object as a libuv handle.
+ *
+ * Everything here belongs to the thread that runs the handle's loop, except
+ * where a comment says otherwise. Callbacks run on that thread, from inside
+ * uv_run(), never from inside a call of this library. Inside any callback any
+ * call may be made, on any socket of the loop, in any state.
+ *
+ * Functions that return int return 0, or a negative status that
+ * uvws_strerror() explains; such a call has done nothing at all. Durations are
+ * milliseconds and sizes bytes unless a comment says otherwise.
+ *
+ * "Standard" below means the WHATWG WebSockets Standard, "RFC" RFC 6455. */
+#ifndef UVWS_H_
+#define UVWS_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <uv.h>
+
+#include "uvws/version.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(_WIN32) && defined(UVWS_BUILDING) && defined(UVWS_SHARED)
+#define UVWS_EXTERN __declspec(dllexport)
+#elif defined(_WIN32) && defined(UVWS_SHARED)
+#define UVWS_EXTERN __declspec(dllimport)
+#elif defined(__GNUC__)
+#define UVWS_EXTERN __attribute__((visibility("default")))
+#else
+#define UVWS_EXTERN
+#endif
+
+/* ---- Status codes ---------------------------------------------------------
+ *
+ * libuv's codes keep their meaning; these are ours, in a range that neither
+ * libuv (down to -4095) nor mbedTLS (down to -0x7FFF) reaches. */
+#define UVWS_ERRNO_MAP(X)                                              \
+  X(ESYNTAX, -0x10000, "invalid URL, subprotocol or close reason")     \
+  X(ESECURITY, -0x10001, "the port is blocked")                        \
+  X(EINVALIDACCESS, -0x10002, "close code or subprotocol not allowed") \
+  X(EINVALIDSTATE, -0x10003, "not allowed in this ready state")        \
+  X(EPROTOCOL, -0x10004, "the peer broke the WebSocket protocol")      \
+  X(EUTF8, -0x10005, "text is not valid UTF-8")                        \
+  X(ETOOBIG, -0x10006, "larger than the limit")                        \
+  X(ETLS, -0x10007, "TLS failed, or is not available")                 \
+  X(EUPGRADE, -0x10008, "the opening handshake failed")                \
+  X(ETIMEOUT, -0x10009, "a deadline of this library passed")
+
+enum {
+#define X(name, value, text) UVWS_##name = value,
+  UVWS_ERRNO_MAP(X)
+#undef X
+      UVWS_ERRNO_END = -0x1000A
+};
+
+/** What a status means, in words. Static storage; understands libuv's codes
+ * and ours, on any thread. */
+UVWS_EXTERN const char* uvws_strerror(int status);
+
+/** The name of a status, such as "UVWS_EUTF8" or "ECONNREFUSED". Static
+ * storage; understands libuv's codes and ours, on any thread. */
+UVWS_EXTERN const char* uvws_err_name(int status);
+
+/* ---- Types ----------------------------------------------------------------
+ */
+
+typedef struct uvws_s uvws_t;
+typedef struct uvws_events_s uvws_events_t;
+typedef struct uvws_options_s uvws_options_t;
+typedef struct uvws_message_s uvws_message_t;
+typedef struct uvws_close_event_s uvws_close_event_t;
+typedef struct uvws_blob_s uvws_blob_t;
+typedef struct uvws_server_s uvws_server_t;
+typedef struct uvws_server_events_s uvws_server_events_t;
+typedef struct uvws_server_options_s uvws_server_options_t;
+typedef struct uvws_request_s uvws_request_t;
+typedef struct uvws_accept_options_s uvws_accept_options_t;
+
+/** The `readyState` constants (Standard, 3.1). */
+typedef enum {
+  UVWS_CONNECTING = 0,
+  UVWS_OPEN = 1,
+  UVWS_CLOSING = 2,
+  UVWS_CLOSED = 3
+} uvws_ready_state_t;
+
+/** `binaryType`: how binary messages arrive (Standard, 3.1). The initial value
+ * is UVWS_BLOB, as on the web. */
+typedef enum {
+  UVWS_BLOB = 0,       /* message->blob is set and may be kept */
+  UVWS_ARRAYBUFFER = 1 /* bytes borrowed for the callback; nothing allocated
+                          when they lie whole in the loop's read buffer */
+} uvws_binary_type_t;
+
+/** Flags of uvws_send() and uvws_send_blob(): exactly one of the first two,
+ * which are also the types of a message; the values are the RFC's opcodes. */
+enum {
+  UVWS_TEXT = 0x1,
+  UVWS_BINARY = 0x2,
+  UVWS_UTF8_CHECKED = 0x10 /* the caller vouches that the text is UTF-8 */
+};
+
+/** One header line. Names are compared without regard to case. */
+typedef struct uvws_header_s {
+  const char* name;
+  const char* value;
+} uvws_header_t;
+
+/* ---- Messages, blobs ------------------------------------------------------
+ */
+
+/** A received message. Valid, with the bytes it points to, until the callback
+ * that received it returns. */
+struct uvws_message_s {
+  unsigned type;    /* UVWS_TEXT or UVWS_BINARY */
+  const char* data; /* text is valid UTF-8; not NUL-terminated */
+  size_t len;
+  uvws_blob_t* blob; /* binary under UVWS_BLOB: the same bytes, borrowed; take
+                        a reference to keep it. NULL otherwise */
+  void* reserved[2];
+};
+
+/** A blob is an immutable, reference-counted sequence of bytes. It can be sent
+ * to any number of sockets for one copy; a blob that was received as text, or
+ * sent as text once, is not validated again.
+ *
+ * Makes a blob with a copy of `len` bytes and one reference, which is the
+ * caller's; NULL when there is no memory. On any thread. */
+UVWS_EXTERN uvws_blob_t* uvws_blob_new(const void* data, size_t len);
+
+/** The message as a blob with one reference, which is the caller's, whatever
+ * its type and the socket's binaryType; NULL when there is no memory. Copies
+ * only bytes that still lie in the loop's read buffer. To be called inside the
+ * `message` event. */
+UVWS_EXTERN uvws_blob_t* uvws_message_blob(const uvws_message_t* message);
+
+/** Adds a reference and returns `blob`. On any thread. */
+UVWS_EXTERN uvws_blob_t* uvws_blob_ref(uvws_blob_t* blob);
+
+/** Drops a reference; the last one frees the blob. NULL is ignored. On any
+ * thread. */
+UVWS_EXTERN void uvws_blob_unref(uvws_blob_t* blob);
+
+/** The bytes of a blob: valid as long as a reference is held. On any thread. */
+UVWS_EXTERN const void* uvws_blob_data(const uvws_blob_t* blob);
+
+/** The number of bytes of a blob. On any thread. */
+UVWS_EXTERN size_t uvws_blob_size(const uvws_blob_t* blob);
+
+/* ---- Events ---------------------------------------------------------------
+ */
+
+/** What the `close` event tells (Standard, 6: CloseEvent). */
+struct uvws_close_event_s {
+  int code;           /* the peer's close code; 1005 when its close frame had
+                         none, 1006 when there was no close frame (RFC 7.1.5) */
+  int was_clean;      /* both close frames were seen (RFC 7.1.4) */
+  int status;         /* 0; UV_ECANCELED after uvws_terminate(); otherwise what
+                         the `error` event reported */
+  const char* reason; /* the peer's, UTF-8, NUL-terminated, "" for none */
+  size_t reason_len;  /* at most 123 */
+};
+
+/** The events of a socket: one constant table, shared by any number of sockets,
+ * that must outlive them. Every member but `size` may be NULL.
+ *
+ *   static const uvws_events_t events = {UVWS_EVENTS_INIT, .open = on_open};
+ */
+struct uvws_events_s {
+  size_t size; /* UVWS_EVENTS_INIT */
+
+  /** The connection is established; the first event unless it never is. The
+   * response's headers can be read here (Standard, 4). */
+  void (*open)(uvws_t* ws);
+
+  /** A whole message, only ever in state UVWS_OPEN (Standard, 4). */
+  void (*message)(uvws_t* ws, const uvws_message_t* message);
+
+  /** The connection failed, or was lost: at most once, right before `close`.
+   * `reason` says in words what `status` means here; valid until return. */
+  void (*error)(uvws_t* ws, int status, const char* reason);
+
+  /** The end: exactly once for each successful uvws_connect() and
+   * uvws_accept(), when everything inside is closed. `ws` may be freed here,
+   * kept, or connected again. url, protocol, extensions and the event itself
+   * are valid until return. */
+  void (*close)(uvws_t* ws, const uvws_close_event_t* event);
+
+  /** A ping came (at most 125 bytes, valid until return); its pong is already
+   * on its way (RFC 5.5.2). */
+  void (*ping)(uvws_t* ws, const void* data, size_t len);
+
+  /** A pong came. `rtt` is the round-trip time in nanoseconds when it answers
+   * the last uvws_ping(), else 0: an unsolicited pong (RFC 5.5.3). */
+  void (*pong)(uvws_t* ws, const void* data, size_t len, uint64_t rtt);
+};
+
+#define UVWS_EVENTS_INIT sizeof(uvws_events_t)
+
+/* ---- The WebSocket --------------------------------------------------------
+ */
+
+/** A WebSocket. The caller owns the memory, which must stay in place from a
+ * successful uvws_connect() or uvws_accept() until the `close` event. */
+struct uvws_s {
+  /** The user's; never touched by the library. */
+  void* data;
+  /** Read-only. */
+  uv_loop_t* loop;
+
+  /* Private. */
+  const uvws_events_t* events;
+  struct uvws__conn_s* conn;
+  uint64_t buffered_amount;
+  uint8_t ready_state;
+  uint8_t binary_type;
+  uint8_t unreferenced;
+  uint8_t reserved_bytes[5];
+  void* reserved[4];
+};
+
+/** What uvws_connect() may be told. Set it up with uvws_options_init(), then
+ * change what differs. Nothing in it needs to outlive the call. */
+struct uvws_options_s {
+  size_t size; /* set by uvws_options_init() */
+
+  const char* const* protocols; /* subprotocols, in order of preference; the
+                                   server must choose one when there are any
+                                   (Standard, "establish a WebSocket
+                                   connection") */
+  const uvws_header_t* headers; /* more request headers */
+  const char* origin;           /* Origin header; NULL sends none */
+  const char* pipe;             /* connect to this unix socket or named pipe;
+                                   the URL then only fills the request */
+  unsigned n_protocols;
+  unsigned n_headers;
+
+  uint64_t max_message;       /* of a message received; 16 MiB */
+  uint64_t max_discard;       /* read at most this much of what a peer goes on
+                                 sending while we end; 256 MiB */
+  uint32_t max_fragments;     /* of a message received; 65,536 */
+  uint32_t max_head;          /* of the HTTP response's head; 16 KiB */
+  uint32_t max_headers;       /* lines in it; 64 */
+  uint32_t connect_timeout;   /* lookup and all addresses; 30 s, 0 = none */
+  uint32_t handshake_timeout; /* request to response; 10 s, 0 = none */
+  uint32_t close_timeout;     /* closing handshake; 10 s, 0 = none */
+};
+
+/** Fills `*o` with the defaults that stand beside the members. */
+#define uvws_options_init(o) uvws_options_init_sized((o), sizeof(*(o)))
+
+/** What uvws_options_init() calls: writes no more than `size` bytes, so that a
+ * program built with an older header stays right. */
+UVWS_EXTERN void uvws_options_init_sized(uvws_options_t* options, size_t size);
+
+/** Prepares a socket: state UVWS_CLOSED, binaryType UVWS_BLOB, bufferedAmount
+ * 0, referenced. Allocates nothing and needs no counterpart; on a socket whose
+ * `close` event has come it starts afresh. `data` is left alone. Returns
+ * UV_EINVAL when an argument is NULL or events->size was not set. */
+UVWS_EXTERN int uvws_init(uv_loop_t* loop, uvws_t* ws,
+                          const uvws_events_t* events);
+
+/** The constructor: begins to connect to a ws:, wss:, http: or https: URL
+ * (Standard, 3.1 and 2.1). `url` is NUL-terminated UTF-8, copied. `options` may
+ * be NULL. On success the state is UVWS_CONNECTING, and events follow: `open`,
+ * or `error` and `close`. Errors:
+ *
+ *   UVWS_ESYNTAX    url is none, has a fragment or another scheme, or a non-
+ *                   ASCII host (give it in its xn-- form); a subprotocol is no
+ *                   token or is there twice
+ *   UVWS_ESECURITY  the port is on the Fetch standard's list of bad ports
+ *   UVWS_ETLS       a wss: URL, and this build has no TLS
+ *   UV_EINVAL       a header has an invalid name or value, or one that the
+ *                   handshake itself sets; options->size was not set
+ *   UV_EALREADY     ws is in use
+ *   UV_ENOMEM, and whatever uv_random() reports */
+UVWS_EXTERN int uvws_connect(uvws_t* ws, const char* url,
+                             const uvws_options_t* options);
+
+/** Sends one message: flags are UVWS_TEXT or UVWS_BINARY, and
+ * UVWS_UTF8_CHECKED. The bytes are copied or already with the kernel on return,
+ * the caller's buffer is never written to. All that is sent in one callback
+ * leaves together when it returns. `data` may be NULL when `len` is 0. Errors
+ * (Standard, 3.1, send()):
+ *
+ *   UVWS_EINVALIDSTATE  in state UVWS_CONNECTING
+ *   UVWS_EUTF8          the text is not UTF-8; surrogates are not
+ *   UV_ESHUTDOWN        in state UVWS_CLOSING or UVWS_CLOSED; as on the web
+ *                       bufferedAmount grows all the same
+ *   UV_EINVAL           wrong flags
+ *   UV_ENOMEM, and whatever uv_random() reports (clients mask each frame) */
+UVWS_EXTERN int uvws_send(uvws_t* ws, const void* data, size_t len,
+                          unsigned flags);
+
+/** Sends a blob as one message. Takes its own references as long as it needs
+ * them; on the server role large blobs are framed once and never copied.
+ * Otherwise as uvws_send(). */
+UVWS_EXTERN int uvws_send_blob(uvws_t* ws, uvws_blob_t* blob, unsigned flags);
+
+/** Sends a ping with at most 125 bytes of the caller's (RFC 5.5.2); the `pong`
+ * event has the round-trip time. Errors: UV_EINVAL for more bytes,
+ * UVWS_EINVALIDSTATE unless in state UVWS_OPEN, UV_ENOMEM, and whatever
+ * uv_random() reports. */
+UVWS_EXTERN int uvws_ping(uvws_t* ws, const void* data, size_t len);
+
+/** Starts the closing handshake (Standard, 3.1, close(); RFC 7.1.2). `code` is
+ * one that may stand on the wire: 1000-1003, 1007-1014, 3000-4999; 0 sends no
+ * code, or 1000 when there is a reason. `reason` has `len` bytes of UTF-8, 123
+ * at most. The state becomes UVWS_CLOSING and `close` follows; what was sent
+ * before still arrives. While UVWS_CONNECTING the connection fails instead;
+ * while UVWS_CLOSING or UVWS_CLOSED nothing happens. Errors:
+ *
+ *   UVWS_EINVALIDACCESS  another code
+ *   UVWS_ESYNTAX         the reason is too long
+ *   UVWS_EUTF8           the reason is not UTF-8
+ *   UV_ENOMEM, and whatever uv_random() reports */
+UVWS_EXTERN int uvws_close(uvws_t* ws, int code, const char* reason,
+                           size_t len);
+
+/** Drops the connection at once: no closing handshake, what was queued is lost,
+ * `close` follows with 1006 and UV_ECANCELED, without `error`. Does nothing to
+ * a socket that is UVWS_CLOSED. */
+UVWS_EXTERN void uvws_terminate(uvws_t* ws);
+
+/** Hands what has been sent in this turn of the loop to the kernel now, as far
+ * as it takes it, instead of at the end of the turn. */
+UVWS_EXTERN void uvws_flush(uvws_t* ws);
+
+/** `readyState` (Standard, 3.1). */
+UVWS_EXTERN uvws_ready_state_t uvws_ready_state(const uvws_t* ws);
+
+/** `bufferedAmount` (Standard, 3.1): bytes of message payload accepted by
+ * uvws_send() and uvws_send_blob() and not yet handed to the kernel. It does
+ * not fall within a turn of the loop, and closing does not reset it. */
+UVWS_EXTERN uint64_t uvws_buffered_amount(const uvws_t* ws);
+
+/** Bytes that wait for the kernel as they will stand on the wire: frame headers
+ * and control frames too. 0 once the socket is UVWS_CLOSED. */
+UVWS_EXTERN uint64_t uvws_queue_size(const uvws_t* ws);
+
+/** `url` as the URL serialiser has it (Standard, 3.1); for an accepted socket
+ * "ws://" with the request's Host and target. "" before uvws_connect() and once
+ * the `close` event is over; so are the next two. */
+UVWS_EXTERN const char* uvws_url(const uvws_t* ws);
+
+/** `protocol`: the subprotocol in use, "" for none (Standard, 3.1). */
+UVWS_EXTERN const char* uvws_protocol(const uvws_t* ws);
+
+/** `extensions`: those in use, "" for none (Standard, 3.1). */
+UVWS_EXTERN const char* uvws_extensions(const uvws_t* ws);
+
+/** `binaryType` (Standard, 3.1). */
+UVWS_EXTERN uvws_binary_type_t uvws_binary_type(const uvws_t* ws);
+
+/** Sets `binaryType`, from the next message on. UV_EINVAL for a value that is
+ * not of the enum. */
+UVWS_EXTERN int uvws_set_binary_type(uvws_t* ws, uvws_binary_type_t type);
+
+/** The HTTP status of the server's response, 0 before there is one: 101, or
+ * what the server refused the upgrade with. A client's, until `close` is over;
+ * for an accepted socket 101. */
+UVWS_EXTERN int uvws_http_status(const uvws_t* ws);
+
+/** The first header of that name in the server's response, or NULL. A client's,
+ * valid inside `open`, and inside `error` and `close` when the upgrade was
+ * refused. */
+UVWS_EXTERN const char* uvws_response_header(const uvws_t* ws,
+                                             const char* name);
+
+/** The `index`-th header line of the server's response, as above: 0, or
+ * UV_ENOENT when there are fewer. */
+UVWS_EXTERN int uvws_response_header_at(const uvws_t* ws, unsigned index,
+                                        uvws_header_t* header);
+
+/** The peer's address, as uv_tcp_getpeername(). UV_ENOTCONN without a
+ * connection, UV_ENOTSUP on a pipe. */
+UVWS_EXTERN int uvws_getpeername(const uvws_t* ws, struct sockaddr* name,
+                                 int* namelen);
+
+/** Keeps the loop alive as long as the socket is not closed: the initial state;
+ * as uv_ref(). */
+UVWS_EXTERN void uvws_ref(uvws_t* ws);
+
+/** Lets the loop end although the socket is open, as uv_unref(). A name lookup
+ * under way and bytes not yet flushed keep it alive all the same. */
+UVWS_EXTERN void uvws_unref(uvws_t* ws);
+
+/** 1 when referenced, else 0. */
+UVWS_EXTERN int uvws_has_ref(const uvws_t* ws);
+
+/* ---- The server -----------------------------------------------------------
+ */
+
+/** The events of a server: one constant table that must outlive it. */
+struct uvws_server_events_s {
+  size_t size; /* UVWS_SERVER_EVENTS_INIT */
+
+  /** A complete and correct upgrade request came. Here, or later, it is decided
+   * once: uvws_accept() or uvws_reject(). */
+  void (*request)(uvws_server_t* server, uvws_request_t* request);
+
+  /** A request that was left undecided is gone: its peer left, the handshake
+   * deadline passed (UVWS_ETIMEOUT) or the server closes (UV_ECANCELED).
+   * `request` is valid until return. Whoever decides later needs this: without
+   * it, a request still undecided when `request` returns is answered 500. */
+  void (*abort)(uvws_server_t* server, uvws_request_t* request, int status);
+
+  /** Accepting failed, for instance UV_EMFILE; the server goes on. */
+  void (*error)(uvws_server_t* server, int status);
+
+  /** The end: exactly once, after uvws_server_close(), when every connection of
+   * the server has had its own `close` event. The memory is the caller's
+   * again. */
+  void (*close)(uvws_server_t* server);
+};
+
+#define UVWS_SERVER_EVENTS_INIT sizeof(uvws_server_events_t)
+
+/** A server. The caller owns the memory, which must stay in place from a
+ * successful uvws_server_init() until the `close` event. */
+struct uvws_server_s {
+  /** The user's; never touched by the library. */
+  void* data;
+  /** Read-only. */
+  uv_loop_t* loop;
+
+  /* Private. */
+  struct uvws__server_s* impl;
+  void* reserved[4];
+};
+
+enum {
+  UVWS_SERVER_ANY_ORIGIN = 0x1 /* do not compare Origin with Host */
+};
+
+/** What a server may be told. Set it up with uvws_server_options_init(), then
+ * change what differs. */
+struct uvws_server_options_s {
+  size_t size; /* set by uvws_server_options_init() */
+
+  uint32_t flags;             /* UVWS_SERVER_*; 0: a request whose Origin does
+                                 not match its Host is answered 403, one
+                                 without Origin is not from a browser and
+                                 passes (RFC 10.2) */
+  uint32_t max_connections;   /* at this number accepting waits; 65,536 */
+  uint64_t max_message;       /* of a message received; 1 MiB */
+  uint64_t max_discard;       /* as for clients; 256 MiB */
+  uint32_t max_fragments;     /* of a message received; 65,536 */
+  uint32_t max_head;          /* of the HTTP request's head; 16 KiB */
+  uint32_t max_headers;       /* lines in it; 64 */
+  uint32_t handshake_timeout; /* connection to decision; 10 s, 0 = none */
+  uint32_t close_timeout;     /* closing handshake; 10 s, 0 = none */
+};
+
+/** Fills `*o` with the defaults that stand beside the members. */
+#define uvws_server_options_init(o) \
+  uvws_server_options_init_sized((o), sizeof(*(o)))
+
+/** What uvws_server_options_init() calls; see uvws_options_init_sized(). */
+UVWS_EXTERN void uvws_server_options_init_sized(uvws_server_options_t* options,
+                                                size_t size);
+
+/** Makes a server; it does not listen yet. `options` may be NULL; nothing in it
+ * needs to outlive the call. Must be ended by uvws_server_close(). Returns
+ * UV_EINVAL when events lacks its size or its `request`, or options its size;
+ * UV_ENOMEM. */
+UVWS_EXTERN int uvws_server_init(uv_loop_t* loop, uvws_server_t* server,
+                                 const uvws_server_events_t* events,
+                                 const uvws_server_options_t* options);
+
+/** Listens on a TCP address; port 0 takes a free one. May be called several
+ * times. Returns UV_ECANCELED once the server closes, UV_ENOMEM, or what
+ * binding and listening report, such as UV_EADDRINUSE. */
+UVWS_EXTERN int uvws_listen(uvws_server_t* server, const struct sockaddr* addr,
+                            int backlog);
+
+/** Listens on a unix socket or named pipe. Otherwise as uvws_listen(). */
+UVWS_EXTERN int uvws_listen_pipe(uvws_server_t* server, const char* name,
+                                 int backlog);
+
+/** The address of the first uvws_listen(), as uv_tcp_getsockname(): the way to
+ * learn the port. UV_ENOTCONN when there is none. */
+UVWS_EXTERN int uvws_server_getsockname(const uvws_server_t* server,
+                                        struct sockaddr* name, int* namelen);
+
+/** The number of connections: those in their opening handshake too. */
+UVWS_EXTERN unsigned uvws_server_connections(const uvws_server_t* server);
+
+/** Stops listening, answers pending requests 503, ends every connection with
+ * close code 1001 (RFC 7.4.1) and after `deadline` milliseconds terminates
+ * those left; 0 terminates them now. `close` follows. Called again, the earlier
+ * of the deadlines holds. */
+UVWS_EXTERN void uvws_server_close(uvws_server_t* server, uint32_t deadline);
+
+/** Keeps the loop alive as long as the server listens: the initial state. */
+UVWS_EXTERN void uvws_server_ref(uvws_server_t* server);
+
+/** Lets the loop end although the server listens, as uv_unref(). */
+UVWS_EXTERN void uvws_server_unref(uvws_server_t* server);
+
+/** The request target as it was sent, such as "/chat?room=1". This and all that
+ * the next functions return is valid until the request is decided or
+ * aborted. */
+UVWS_EXTERN const char* uvws_request_target(const uvws_request_t* request);
+
+/** The first header of that name, or NULL: "Origin" and "Host" are headers like
+ * any other. */
+UVWS_EXTERN const char* uvws_request_header(const uvws_request_t* request,
+                                            const char* name);
+
+/** The `index`-th header line: 0, or UV_ENOENT when there are fewer. */
+UVWS_EXTERN int uvws_request_header_at(const uvws_request_t* request,
+                                       unsigned index, uvws_header_t* header);
+
+/** The `index`-th subprotocol that the client offers, in its order of
+ * preference; NULL when there are no more. */
+UVWS_EXTERN const char* uvws_request_protocol(const uvws_request_t* request,
+                                              unsigned index);
+
+/** The client's address, as uv_tcp_getpeername(). UV_ENOTSUP on a pipe. */
+UVWS_EXTERN int uvws_request_getpeername(const uvws_request_t* request,
+                                         struct sockaddr* name, int* namelen);
+
+/** A pointer of the user's that travels with an undecided request. */
+UVWS_EXTERN void uvws_request_set_data(uvws_request_t* request, void* data);
+
+/** That pointer; NULL at first. */
+UVWS_EXTERN void* uvws_request_get_data(const uvws_request_t* request);
+
+/** What uvws_accept() may be told. */
+struct uvws_accept_options_s {
+  size_t size;                  /* set by uvws_accept_options_init() */
+  const char* protocol;         /* the subprotocol chosen; NULL for none */
+  const uvws_header_t* headers; /* more response headers */
+  unsigned n_headers;
+};
+
+/** Fills `*o` with zeros and its size. */
+#define uvws_accept_options_init(o) \
+  uvws_accept_options_init_sized((o), sizeof(*(o)))
+
+/** What uvws_accept_options_init() calls; see uvws_options_init_sized(). */
+UVWS_EXTERN void uvws_accept_options_init_sized(uvws_accept_options_t* options,
+                                                size_t size);
+
+/** Accepts a request (RFC 4.2.2): `ws`, prepared by uvws_init() on the server's
+ * loop, becomes its socket, in state UVWS_CONNECTING until its `open` event,
+ * and `request` is gone. `options` may be NULL. Errors, which leave the request
+ * undecided:
+ *
+ *   UVWS_EINVALIDACCESS  the protocol is not one that the client offers
+ *   UV_EINVAL            a header has an invalid name or value, or one that the
+ *                        handshake itself sets; ws is of another loop
+ *   UV_EALREADY          ws is in use
+ *   UV_ECANCELED         the server is closing, or this is inside `abort`
+ *   UV_ENOMEM */
+UVWS_EXTERN int uvws_accept(uvws_request_t* request, uvws_t* ws,
+                            const uvws_accept_options_t* options);
+
+/** Answers a request with an HTTP response other than 101, then closes the
+ * connection; `request` is gone. `body` has `len` bytes, copied. Content-Length
+ * and Connection are set by the library. Errors, which leave the request
+ * undecided: UV_EINVAL for a status outside 200-599 or a header that is not
+ * allowed, UV_ECANCELED inside `abort`, UV_ENOMEM. */
+UVWS_EXTERN int uvws_reject(uvws_request_t* request, int http_status,
+                            const uvws_header_t* headers, unsigned n_headers,
+                            const void* body, size_t len);
+
+/* ---- The loop -------------------------------------------------------------
+ */
+
+/** 1 when a handle that uv_walk() shows is the library's own: such a handle
+ * must not be closed by anyone else. To be called on the loop's thread. */
+UVWS_EXTERN int uvws_owns(const uv_handle_t* handle);
+
+/** Calls `cb` for each socket of the loop that is not UVWS_CLOSED. Inside,
+ * sockets may be ended but not made. */
+UVWS_EXTERN void uvws_walk(uv_loop_t* loop, void (*cb)(uvws_t* ws, void* arg),
+                           void* arg);
+
+/* ---- The process ----------------------------------------------------------
+ */
+
+/** UVWS_VERSION_HEX of the library, at run time. On any thread. */
+UVWS_EXTERN unsigned uvws_version(void);
+
+/** The version as text, such as "0.1.0". On any thread. */
+UVWS_EXTERN const char* uvws_version_string(void);
+
+/** Replaces the library's allocator, as uv_replace_allocator() does libuv's:
+ * process-wide, to be called before anything else of the library. libuv's and
+ * mbedTLS's own allocators stay as they are. UV_EINVAL when one is NULL. */
+UVWS_EXTERN int uvws_replace_allocator(uv_malloc_func malloc_func,
+                                       uv_realloc_func realloc_func,
+                                       uv_calloc_func calloc_func,
+                                       uv_free_func free_func);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* UVWS_H_ */

@@ -1,0 +1,48 @@
+#include "alloc.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "uvws.h"
+
+static uv_malloc_func malloc_func = malloc;
+static uv_realloc_func realloc_func = realloc;
+static uv_calloc_func calloc_func = calloc;
+static uv_free_func free_func = free;
+
+int uvws_replace_allocator(uv_malloc_func new_malloc,
+                           uv_realloc_func new_realloc,
+                           uv_calloc_func new_calloc, uv_free_func new_free) {
+  if (new_malloc == NULL || new_realloc == NULL || new_calloc == NULL ||
+      new_free == NULL)
+    return UV_EINVAL;
+  malloc_func = new_malloc;
+  realloc_func = new_realloc;
+  calloc_func = new_calloc;
+  free_func = new_free;
+  return 0;
+}
+
+void* uvws__malloc(size_t size) {
+  return malloc_func(size);
+}
+
+void* uvws__calloc(size_t count, size_t size) {
+  return calloc_func(count, size);
+}
+
+void* uvws__realloc(void* ptr, size_t size) {
+  return realloc_func(ptr, size);
+}
+
+void uvws__free(void* ptr) {
+  free_func(ptr);
+}
+
+char* uvws__strndup(const char* s, size_t len) {
+  char* copy = uvws__malloc(len + 1);
+  if (copy == NULL) return NULL;
+  memcpy(copy, s, len);
+  copy[len] = '\0';
+  return copy;
+}

@@ -1,0 +1,420 @@
+#include "connection.h"
+
+#include <string.h>
+
+#include "alloc.h"
+#include "error.h"
+#include "inbound.h"
+#include "opening.h"
+#include "outbound.h"
+#include "protocol/close-code.h"
+#include "server.h"
+
+/* The state machine of a WebSocket: every change of state goes through
+ * uvws__conn_event() and the table below.
+ *
+ * Lifetimes. The shell (uvws_t) is the user's and points to the connection from
+ * connect or accept until its `close` event; in between neither moves nor goes.
+ * A connection is freed in one place, right after that event, which comes from
+ * a close callback or the end of a turn and so from no call of the user's: code
+ * that has just run a callback may go on using `conn`, but must look at its
+ * state again. The shell may be freed inside the `close` event, so nothing
+ * touches it after that call; for the attributes that must still be readable
+ * inside, the connection is found through `closing`.
+ *
+ * A connection has at most one open handle: the dial's while it dials, then the
+ * stream's. UVWS__STATE_RELEASING waits for it. */
+
+typedef void (*action_t)(uvws__conn_t* conn);
+
+static void send_request(uvws__conn_t* conn);
+static void open_up(uvws__conn_t* conn);
+static void stop_messages(uvws__conn_t* conn);
+static void await_end(uvws__conn_t* conn);
+static void answer_close(uvws__conn_t* conn);
+static void send_failure(uvws__conn_t* conn);
+static void linger(uvws__conn_t* conn);
+static void release(uvws__conn_t* conn);
+static void leave(uvws__conn_t* conn);
+static void finish(uvws__conn_t* conn);
+
+typedef struct transition_s {
+  uvws__state_t next;
+  action_t action; /* NULL: the event means nothing in this state */
+} transition_t;
+
+#define ON(event, next, action) \
+  [UVWS__EVENT_##event] = {UVWS__STATE_##next, action}
+
+static const transition_t table[UVWS__STATE_COUNT][UVWS__EVENT_COUNT] = {
+    [UVWS__STATE_DIALING] =
+        {
+            ON(CONNECTED, UPGRADING, send_request),
+            ON(CLOSE, RELEASING, release),
+            ON(FAIL, RELEASING, release),
+            ON(LOST, RELEASING, release),
+            ON(DEADLINE, RELEASING, release),
+            ON(TERMINATE, RELEASING, release),
+        },
+    [UVWS__STATE_UPGRADING] =
+        {
+            ON(UPGRADED, OPEN, open_up),
+            ON(CLOSE, RELEASING, release),
+            ON(FAIL, RELEASING, release),
+            ON(LOST, RELEASING, release),
+            ON(MUTE, RELEASING, release),
+            ON(DEADLINE, RELEASING, release),
+            ON(TERMINATE, RELEASING, release),
+        },
+    [UVWS__STATE_OPEN] =
+        {
+            ON(CLOSE, CLOSE_SENT, stop_messages),
+            ON(CLOSE_CAME, LINGERING, answer_close),
+            ON(FAIL, LINGERING, send_failure),
+            ON(LOST, RELEASING, release),
+            /* What the peer sent before may still come: wait for its end. */
+            ON(MUTE, OPEN, await_end),
+            ON(DEADLINE, RELEASING, release),
+            ON(TERMINATE, RELEASING, release),
+        },
+    [UVWS__STATE_CLOSE_SENT] =
+        {
+            ON(CLOSE_CAME, LINGERING, linger),
+            ON(FAIL, LINGERING, linger),
+            ON(LOST, RELEASING, release),
+            ON(DEADLINE, RELEASING, release),
+            ON(TERMINATE, RELEASING, release),
+        },
+    [UVWS__STATE_LINGERING] =
+        {
+            ON(LINGERED, RELEASING, release),
+            ON(DEADLINE, RELEASING, release),
+            ON(TERMINATE, RELEASING, release),
+        },
+    [UVWS__STATE_RELEASING] = {ON(RELEASED, LEAVING, leave)},
+    [UVWS__STATE_LEAVING] = {ON(LEFT, CLOSED, finish)},
+};
+
+static const uint8_t ready_states[UVWS__STATE_COUNT] = {
+    [UVWS__STATE_DIALING] = UVWS_CONNECTING,
+    [UVWS__STATE_UPGRADING] = UVWS_CONNECTING,
+    [UVWS__STATE_OPEN] = UVWS_OPEN,
+    [UVWS__STATE_CLOSE_SENT] = UVWS_CLOSING,
+    [UVWS__STATE_LINGERING] = UVWS_CLOSING,
+    [UVWS__STATE_RELEASING] = UVWS_CLOSING,
+    [UVWS__STATE_LEAVING] = UVWS_CLOSING,
+    [UVWS__STATE_CLOSED] = UVWS_CLOSED,
+};
+
+/* ---- events ---- */
+
+uvws__cause_t uvws__cause_of(uvws__failure_t failure) {
+  return (uvws__cause_t){uvws__failure_status(failure),
+                         (uint16_t)uvws__failure_code(failure),
+                         uvws__failure_text(failure)};
+}
+
+uvws__cause_t uvws__cause_of_status(int status) {
+  return (uvws__cause_t){status, UVWS__CLOSE_ABNORMAL, uvws_strerror(status)};
+}
+
+void uvws__conn_event(uvws__conn_t* conn, uvws__event_t event,
+                      const uvws__cause_t* cause) {
+  const transition_t* transition = &table[conn->state][event];
+  if (transition->action == NULL) return;
+  if (cause != NULL && conn->status == 0) {
+    conn->status = cause->status;
+    conn->text = cause->text;
+    conn->fail_code = cause->code;
+  }
+  conn->state = (uint8_t)transition->next;
+  conn->ws->ready_state = ready_states[conn->state];
+  transition->action(conn);
+}
+
+void uvws__conn_fail(uvws__conn_t* conn, uvws__failure_t failure) {
+  uvws__cause_t cause = uvws__cause_of(failure);
+  uvws__conn_event(conn, UVWS__EVENT_FAIL, &cause);
+}
+
+static void on_deadline(uvws__deadline_t* deadline) {
+  uvws__conn_t* conn =
+      (uvws__conn_t*)((char*)deadline - offsetof(uvws__conn_t, deadline));
+  uvws__cause_t cause = uvws__cause_of(UVWS__FAIL_CLOSE_TIMEOUT);
+  if (conn->state == UVWS__STATE_DIALING)
+    cause = uvws__cause_of(UVWS__FAIL_CONNECT_TIMEOUT);
+  else if (conn->state == UVWS__STATE_UPGRADING)
+    cause = uvws__cause_of(UVWS__FAIL_HANDSHAKE_TIMEOUT);
+  else if (conn->state == UVWS__STATE_OPEN)
+    cause = uvws__cause_of_status(conn->stream->write_status);
+  uvws__conn_event(conn, UVWS__EVENT_DEADLINE, &cause);
+}
+
+static void set_deadline(uvws__conn_t* conn, uint32_t ms) {
+  uvws__loop_set_deadline(conn->loop, &conn->deadline, ms);
+}
+
+/* ---- what the stream tells ---- */
+
+static bool on_alloc(uvws__stream_t* stream, uint8_t** base, size_t* len) {
+  uvws__conn_t* conn = stream->owner;
+  size_t wanted;
+  return conn->state == UVWS__STATE_OPEN &&
+         uvws__receiver_tail(&conn->receiver, base, len, &wanted);
+}
+
+static void on_read(uvws__stream_t* stream, uint8_t* data, size_t len) {
+  uvws__conn_t* conn = stream->owner;
+  if (conn->state == UVWS__STATE_UPGRADING) {
+    size_t used = uvws__opening_receive(conn->opening, data, len);
+    data += used;
+    len -= used;
+  } else if (data != conn->loop->read_buffer &&
+             len > conn->receiver.parser.remaining) {
+    /* Read straight into the message, and beyond its end. */
+    size_t wanted = (size_t)conn->receiver.parser.remaining;
+    size_t beyond = len - wanted;
+    memcpy(conn->loop->read_buffer, data + wanted, beyond);
+    uvws__conn_receive(conn, data, wanted);
+    data = conn->loop->read_buffer;
+    len = beyond;
+  }
+  uvws__conn_receive(conn, data, len);
+}
+
+static void on_ended(uvws__stream_t* stream, int status) {
+  uvws__conn_t* conn = stream->owner;
+  uvws__cause_t cause = uvws__cause_of_status(
+      stream->write_status != 0 ? stream->write_status : status);
+  if (status == UV_EOF && stream->write_status == 0)
+    cause.text = conn->state == UVWS__STATE_UPGRADING
+                     ? "connection closed during the opening handshake"
+                     : "connection closed without a close frame";
+  uvws__conn_event(conn, UVWS__EVENT_LOST, &cause);
+}
+
+static void on_sent(uvws__stream_t* stream, uint64_t body) {
+  uvws__conn_t* conn = stream->owner;
+  conn->ws->buffered_amount -= body;
+}
+
+static void on_drained(uvws__stream_t* stream) {
+  uvws__conn_send_waiting_pong(stream->owner);
+}
+
+static void on_write_failed(uvws__stream_t* stream, int status) {
+  uvws__cause_t cause = uvws__cause_of_status(status);
+  uvws__conn_event(stream->owner, UVWS__EVENT_MUTE, &cause);
+}
+
+static void on_lingered(uvws__stream_t* stream) {
+  uvws__conn_event(stream->owner, UVWS__EVENT_LINGERED, NULL);
+}
+
+static void on_closed(uvws__stream_t* stream) {
+  uvws__conn_t* conn = stream->owner;
+  conn->stream = NULL;
+  uvws__conn_event(conn, UVWS__EVENT_RELEASED, NULL);
+}
+
+static const uvws__stream_events_t stream_events = {
+    .alloc = on_alloc,
+    .read = on_read,
+    .ended = on_ended,
+    .sent = on_sent,
+    .drained = on_drained,
+    .write_failed = on_write_failed,
+    .lingered = on_lingered,
+    .closed = on_closed,
+};
+
+void uvws__conn_take_stream(uvws__conn_t* conn, uvws__stream_t* stream) {
+  conn->stream = stream;
+  uvws__stream_own(stream, &stream_events, conn);
+  uvws__stream_set_ref(stream, !conn->ws->unreferenced);
+}
+
+/* ---- actions ---- */
+
+static void send_request(uvws__conn_t* conn) {
+  set_deadline(conn, conn->settings->handshake_timeout);
+  uvws__opening_send(conn->opening);
+}
+
+/* RFC 6455, 4.1: the connection is established. */
+static void open_up(uvws__conn_t* conn) {
+  uvws__opening_t* opening = conn->opening;
+  set_deadline(conn, 0);
+  /* The server's stream was stopped at uvws_accept(). */
+  int status = uvws__stream_read_start(conn->stream);
+  if (EMITS(conn->ws, open)) conn->ws->events->open(conn->ws);
+  if (status != 0) {
+    uvws__cause_t cause = uvws__cause_of_status(status);
+    uvws__conn_event(conn, UVWS__EVENT_LOST, &cause);
+  }
+  if (opening->rest != NULL)
+    uvws__conn_receive(conn, opening->rest, opening->rest_len);
+  conn->opening = NULL;
+  uvws__opening_free(opening);
+}
+
+static void await_end(uvws__conn_t* conn) {
+  if (conn->deadline.link == NULL)
+    set_deadline(conn, conn->settings->close_timeout);
+}
+
+static void stop_messages(uvws__conn_t* conn) {
+  uvws__receiver_discard(&conn->receiver);
+  await_end(conn);
+}
+
+/* RFC 6455, 7.1.1: the server closes the TCP connection first, the client waits
+ * for that; whoever fails the connection (7.1.7) does not wait to be told. */
+static void linger(uvws__conn_t* conn) {
+  bool half_close = conn->server != NULL || conn->status != 0;
+  await_end(conn);
+  uvws__stream_linger(conn->stream, half_close, conn->settings->max_discard);
+}
+
+/* RFC 6455, 5.5.1: the answer echoes the status code. Without memory for it
+ * there is only the end of the connection left to say it. */
+static void answer_close(uvws__conn_t* conn) {
+  unsigned code = conn->code == UVWS__CLOSE_NO_STATUS ? 0 : conn->code;
+  (void)uvws__conn_send_close(conn, code, NULL, 0);
+  linger(conn);
+}
+
+static void send_failure(uvws__conn_t* conn) {
+  if (conn->fail_code != UVWS__CLOSE_ABNORMAL)
+    (void)uvws__conn_send_close(conn, conn->fail_code, conn->text,
+                                strlen(conn->text));
+  linger(conn);
+}
+
+static void release(uvws__conn_t* conn) {
+  uvws__opening_t* opening = conn->opening;
+  set_deadline(conn, 0);
+  if (opening != NULL) uvws__loop_undefer(conn->loop, &opening->deferred);
+  if (conn->stream != NULL) {
+    /* RFC 6455, 7.1.4: both close frames made it. */
+    conn->clean = conn->close_sent && conn->code != 0 &&
+                  !uvws__stream_is_waiting(conn->stream) &&
+                  conn->stream->write_status == 0;
+    uvws__stream_close(conn->stream);
+  } else if (opening->dial != NULL) {
+    uvws__dial_cancel(opening->dial);
+  } else {
+    uvws__opening_defer(opening, UVWS__EVENT_RELEASED);
+  }
+}
+
+static void on_left(void* arg) {
+  uvws__conn_event(arg, UVWS__EVENT_LEFT, NULL);
+}
+
+static void leave(uvws__conn_t* conn) {
+  uvws__loop_t* loop = conn->loop;
+  *conn->link = conn->next;
+  if (conn->next != NULL) conn->next->link = conn->link;
+  conn->link = NULL;
+  if (conn->opening != NULL) uvws__loop_undefer(loop, &conn->opening->deferred);
+  uvws__loop_leave(loop, on_left, conn);
+}
+
+/* ---- beginning and end ---- */
+
+int uvws__conn_new(uvws_t* ws, uvws__role_t role, uvws__state_t state,
+                   uvws__settings_t* settings, uvws__conn_t** result) {
+  uvws__conn_t* conn = uvws__calloc(1, sizeof(*conn));
+  if (conn == NULL) return UV_ENOMEM;
+  conn->opening = uvws__opening_new(conn);
+  int status = conn->opening == NULL ? UV_ENOMEM
+                                     : uvws__loop_enter(ws->loop, &conn->loop);
+  if (status != 0) {
+    uvws__free(conn->opening);
+    uvws__free(conn);
+    return status;
+  }
+  conn->ws = ws;
+  conn->settings = uvws__settings_ref(settings);
+  conn->state = (uint8_t)state;
+  conn->deadline.passed = on_deadline;
+  uvws__receiver_init(&conn->receiver, role, &conn->settings->limits);
+  *result = conn;
+  return 0;
+}
+
+static void free_conn(uvws__conn_t* conn) {
+  uvws__opening_free(conn->opening);
+  uvws__receiver_clear(&conn->receiver);
+  uvws__settings_unref(conn->settings);
+  uvws__free(conn->ping);
+  uvws__free(conn->pong);
+  uvws__free(conn->url);
+  uvws__free(conn->protocol);
+  uvws__free(conn->extensions);
+  uvws__free(conn->reason);
+  uvws__free(conn);
+}
+
+void uvws__conn_abandon(uvws__conn_t* conn) {
+  uvws__loop_leave(conn->loop, NULL, NULL);
+  free_conn(conn);
+}
+
+void uvws__conn_begin(uvws__conn_t* conn) {
+  uvws_t* ws = conn->ws;
+  ws->conn = conn;
+  ws->buffered_amount = 0;
+  ws->ready_state = ready_states[conn->state];
+  conn->link = &conn->loop->conns;
+  conn->next = conn->loop->conns;
+  if (conn->next != NULL) conn->next->link = &conn->next;
+  conn->loop->conns = conn;
+  if (conn->state == UVWS__STATE_DIALING)
+    set_deadline(conn, conn->settings->connect_timeout);
+}
+
+/* The `close` event that is running, for each loop that this thread runs: one
+ * may be run inside a callback of another. */
+typedef struct closing_s {
+  const uvws_t* ws;
+  uvws__conn_t* conn;
+  struct closing_s* outer;
+} closing_t;
+
+static _Thread_local closing_t* closing;
+
+uvws__conn_t* uvws__conn_of(const uvws_t* ws) {
+  if (ws->conn != NULL) return ws->conn;
+  for (closing_t* at = closing; at != NULL; at = at->outer)
+    if (at->ws == ws) return at->conn;
+  return NULL;
+}
+
+void uvws__conn_forget(const uvws_t* ws) {
+  for (closing_t* at = closing; at != NULL; at = at->outer)
+    if (at->ws == ws) at->ws = NULL;
+}
+
+/* WebSockets standard, section 4, "when the WebSocket connection is closed". A
+ * termination is the caller's own doing, and no error. */
+static void finish(uvws__conn_t* conn) {
+  uvws_t* ws = conn->ws;
+  closing_t frame = {ws, conn, closing};
+  uvws_close_event_t event = {
+      .code = conn->code == 0 ? UVWS__CLOSE_ABNORMAL : conn->code,
+      .reason = conn->reason == NULL ? "" : conn->reason,
+      .reason_len = conn->reason_len,
+      .was_clean = conn->clean,
+      .status = conn->clean ? 0 : conn->status,
+  };
+  if (event.status != 0 && event.status != UV_ECANCELED && EMITS(ws, error))
+    ws->events->error(ws, event.status, conn->text);
+  ws->conn = NULL;
+  closing = &frame;
+  if (EMITS(ws, close)) ws->events->close(ws, &event);
+  closing = frame.outer;
+  if (conn->server != NULL) uvws__server_conn_gone(conn->server);
+  free_conn(conn);
+}

@@ -1,0 +1,112 @@
+#ifndef UVWS_SRC_CONNECTION_H_
+#define UVWS_SRC_CONNECTION_H_
+
+/* What stands behind a uvws_t from a successful connect or accept until its
+ * `close` event: the state machine, and the way of a byte from the stream to an
+ * event. */
+
+#include "net/stream.h"
+#include "options.h"
+#include "protocol/message.h"
+#include "uvws.h"
+
+typedef struct uvws__conn_s uvws__conn_t;
+
+/* Finer than the ready state, which follows from it. */
+typedef enum {
+  UVWS__STATE_DIALING,   /* client: lookup and connect */
+  UVWS__STATE_UPGRADING, /* client: the request is sent; server: accepted */
+  UVWS__STATE_OPEN,
+  UVWS__STATE_CLOSE_SENT, /* our close frame is queued, the peer's has not come
+                           */
+  UVWS__STATE_LINGERING,  /* all is said: write the rest, FIN, discard */
+  UVWS__STATE_RELEASING,  /* handles are closing */
+  UVWS__STATE_LEAVING,    /* so are, after the loop's last socket, its own */
+  UVWS__STATE_CLOSED,
+  UVWS__STATE_COUNT
+} uvws__state_t;
+
+typedef enum {
+  UVWS__EVENT_CONNECTED,
+  UVWS__EVENT_UPGRADED,
+  UVWS__EVENT_CLOSE,      /* uvws_close(): its close frame is queued */
+  UVWS__EVENT_CLOSE_CAME, /* the peer's close frame */
+  UVWS__EVENT_FAIL,       /* the peer, or a limit, is at fault */
+  UVWS__EVENT_LOST,       /* no more input without a close frame */
+  UVWS__EVENT_MUTE,       /* writing failed */
+  UVWS__EVENT_LINGERED,
+  UVWS__EVENT_DEADLINE,
+  UVWS__EVENT_TERMINATE,
+  UVWS__EVENT_RELEASED, /* the connection's handles are closed */
+  UVWS__EVENT_LEFT,     /* uv_loop_close() would not meet any of ours */
+  UVWS__EVENT_COUNT
+} uvws__event_t;
+
+struct uvws__conn_s {
+  uvws_t* ws;
+  uvws__loop_t* loop;
+  uvws__stream_t* stream; /* NULL while dialing and once closed */
+  uvws__settings_t* settings;
+  struct uvws__server_s* server;   /* NULL on the client role */
+  struct uvws__opening_s* opening; /* NULL once open */
+  struct uvws__ping_s* ping;       /* the last one sent, unanswered */
+  struct uvws__pong_s* pong;       /* one that waits for the queue to empty */
+  uvws__conn_t* next;              /* among the loop's */
+  uvws__conn_t** link;
+  char* url;
+  char* protocol;   /* NULL for "" */
+  char* extensions; /* NULL for "" */
+  const char* text; /* what `status` means here */
+  char* reason;     /* the peer's; NULL for "" */
+  int status;       /* why it failed; 0 */
+  uint16_t http_status;
+  uint16_t code; /* the peer's, or 1005; 0 while its close frame has not come */
+  uint16_t fail_code; /* to tell the peer, with `status` */
+  uint8_t state;
+  uint8_t reason_len;
+  bool close_sent;
+  bool clean;
+  uvws__deadline_t deadline;
+  uvws__receiver_t receiver;
+};
+
+/* What made an event happen. */
+typedef struct uvws__cause_s {
+  int status;
+  uint16_t code; /* to tell the peer, when there is a way */
+  const char* text;
+} uvws__cause_t;
+
+uvws__cause_t uvws__cause_of(uvws__failure_t failure);
+uvws__cause_t uvws__cause_of_status(int status);
+
+/* Whether the user wants to hear of an event, and knew it when he was built. */
+#define EMITS(ws, event)                                  \
+  ((ws)->events->size > offsetof(uvws_events_t, event) && \
+   (ws)->events->event != NULL)
+
+/* Makes a connection for `ws`, which does not know it yet, and enters the loop.
+ * Then either abandon it or let it begin. */
+int uvws__conn_new(uvws_t* ws, uvws__role_t role, uvws__state_t state,
+                   uvws__settings_t* settings, uvws__conn_t** conn);
+void uvws__conn_abandon(uvws__conn_t* conn);
+
+/* From now on `ws` is in use, and its `close` event will come. */
+void uvws__conn_begin(uvws__conn_t* conn);
+
+/* The stream is the connection's from now on. */
+void uvws__conn_take_stream(uvws__conn_t* conn, uvws__stream_t* stream);
+
+/* The one way to change the state; `cause` may be NULL. */
+void uvws__conn_event(uvws__conn_t* conn, uvws__event_t event,
+                      const uvws__cause_t* cause);
+void uvws__conn_fail(uvws__conn_t* conn, uvws__failure_t failure);
+
+/* What answers for `ws`: its connection, or inside its `close` event the one
+ * that is ending, else NULL. */
+uvws__conn_t* uvws__conn_of(const uvws_t* ws);
+
+/* The `close` event that may be running for this shell is not its any more. */
+void uvws__conn_forget(const uvws_t* ws);
+
+#endif /* UVWS_SRC_CONNECTION_H_ */

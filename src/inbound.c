@@ -1,0 +1,115 @@
+#include "inbound.h"
+
+#include <string.h>
+
+#include "alloc.h"
+#include "blob.h"
+#include "outbound.h"
+
+/* From the stream to an event. A callback may end the connection, but not free
+ * it, so after each one only the state needs to be looked at again.
+ *
+ * Once our close frame is queued the receiver discards, and only the peer's
+ * close frame still means something: WebSockets standard, section 4, "when a
+ * WebSocket message has been received", step 1; RFC 6455, 5.5.1. */
+
+/* A message on its way to the user. */
+typedef struct delivery_s {
+  uvws_message_t message; /* first: the user gets a pointer to it */
+  uvws_blob_t* blob;
+  uvws__receiver_t* receiver; /* when it has the bytes in a buffer of its own */
+} delivery_t;
+
+/* The message as a blob, made once. */
+static uvws_blob_t* make_blob(delivery_t* delivery) {
+  const uvws_message_t* message = &delivery->message;
+  bool is_text = message->type == UVWS_TEXT;
+  if (delivery->blob != NULL) return delivery->blob;
+  if (delivery->receiver != NULL) {
+    delivery->blob =
+        uvws__blob_adopt(delivery->receiver->buffer, message->len, is_text);
+    if (delivery->blob != NULL) uvws__receiver_take(delivery->receiver);
+  } else {
+    delivery->blob = uvws_blob_new(message->data, message->len);
+    if (delivery->blob != NULL && is_text) uvws__blob_set_text(delivery->blob);
+  }
+  return delivery->blob;
+}
+
+uvws_blob_t* uvws_message_blob(const uvws_message_t* message) {
+  uvws_blob_t* blob = make_blob((delivery_t*)message);
+  return blob == NULL ? NULL : uvws_blob_ref(blob);
+}
+
+static void on_message(uvws__conn_t* conn, const uvws__received_t* received) {
+  uvws_t* ws = conn->ws;
+  delivery_t delivery = {
+      .message = {.type = received->type,
+                  .data = (const char*)received->data,
+                  .len = received->len},
+      .receiver = received->buffered ? &conn->receiver : NULL,
+  };
+  if (!EMITS(ws, message)) return;
+  if (received->type == UVWS__OP_BINARY && ws->binary_type == UVWS_BLOB) {
+    delivery.message.blob = make_blob(&delivery);
+    if (delivery.blob == NULL) {
+      uvws__conn_fail(conn, UVWS__FAIL_NO_MEMORY);
+      return;
+    }
+    delivery.message.data = uvws_blob_data(delivery.blob);
+  }
+  ws->events->message(ws, &delivery.message);
+  uvws_blob_unref(delivery.blob);
+}
+
+/* RFC 6455, 5.5.2 */
+static void on_ping(uvws__conn_t* conn, const uvws__received_t* received) {
+  if (uvws__conn_send_pong(conn, received->data, received->len) != 0)
+    uvws__conn_fail(conn, UVWS__FAIL_NO_MEMORY);
+  else if (EMITS(conn->ws, ping))
+    conn->ws->events->ping(conn->ws, received->data, received->len);
+}
+
+static void on_pong(uvws__conn_t* conn, const uvws__received_t* received) {
+  uint64_t rtt = uvws__conn_take_pong(conn, received->data, received->len);
+  if (EMITS(conn->ws, pong))
+    conn->ws->events->pong(conn->ws, received->data, received->len, rtt);
+}
+
+static void on_close(uvws__conn_t* conn, const uvws__received_t* received) {
+  conn->code = received->code;
+  if (received->len > 0)
+    conn->reason = uvws__strndup((const char*)received->data, received->len);
+  if (conn->reason != NULL) conn->reason_len = (uint8_t)received->len;
+  uvws__conn_event(conn, UVWS__EVENT_CLOSE_CAME, NULL);
+}
+
+static bool is_receiving(const uvws__conn_t* conn) {
+  return conn->state == UVWS__STATE_OPEN ||
+         conn->state == UVWS__STATE_CLOSE_SENT;
+}
+
+void uvws__conn_receive(uvws__conn_t* conn, uint8_t* data, size_t len) {
+  uvws__received_t received;
+  while (is_receiving(conn)) {
+    uvws__received_kind_t kind =
+        uvws__receive(&conn->receiver, &data, &len, &received);
+    bool open = conn->state == UVWS__STATE_OPEN;
+    switch (kind) {
+      case UVWS__RECEIVED_NOTHING: return;
+      case UVWS__RECEIVED_MESSAGE:
+        if (open) on_message(conn, &received);
+        break;
+      case UVWS__RECEIVED_PING:
+        if (open) on_ping(conn, &received);
+        break;
+      case UVWS__RECEIVED_PONG:
+        if (open) on_pong(conn, &received);
+        break;
+      case UVWS__RECEIVED_CLOSE: on_close(conn, &received); break;
+      case UVWS__RECEIVED_FAILURE:
+        uvws__conn_fail(conn, received.failure);
+        break;
+    }
+  }
+}

@@ -1,0 +1,27 @@
+#ifndef UVWS_SRC_NET_LISTENER_H_
+#define UVWS_SRC_NET_LISTENER_H_
+
+/* Listening streams, and the connected ones that come out of them. */
+
+#include "net/stream.h"
+
+/* Makes a stream that listens; its owner hears `connection` and `closed`. On
+ * failure *listener may still be set: it closes itself, and the owner, who must
+ * wait for it, hears only `closed`. */
+int uvws__listener_tcp(uvws__loop_t* loop, const struct sockaddr* addr,
+                       int backlog, const uvws__stream_events_t* events,
+                       void* owner, uvws__stream_t** listener);
+int uvws__listener_pipe(uvws__loop_t* loop, const char* name, int backlog,
+                        const uvws__stream_events_t* events, void* owner,
+                        uvws__stream_t** listener);
+
+/* Takes one connection as a stream without an owner, which the caller must give
+ * it. On failure *stream may still be set, owned by nobody: the caller closes
+ * it. */
+int uvws__listener_accept(uvws__stream_t* listener, uvws__stream_t** stream);
+
+/* As uv_tcp_getsockname(). */
+int uvws__listener_getsockname(const uvws__stream_t* listener,
+                               struct sockaddr* name, int* namelen);
+
+#endif /* UVWS_SRC_NET_LISTENER_H_ */

@@ -1,0 +1,228 @@
+#include "net/loop.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "alloc.h"
+
+/* The state lives from a loop's first user to its last and is found through one
+ * process-wide list under a lock: nothing of the loop's own (loop->data, its
+ * other handles) is touched.
+ *
+ * A turn of the loop ends, for us, when the idle handle's callback runs. The
+ * handle is active only while something has been put off, and being active it
+ * makes the poll timeout zero: the loop neither sleeps nor exits over output
+ * that is still corked. (An unreferenced prepare handle would let it do both.)
+ * What a deferred call puts off again runs in the next turn.
+ *
+ * The timer is unreferenced, since a deadline alone is no reason to live; the
+ * sockets' own handles are. */
+
+static const unsigned CLOSES_PER_TURN = 256; /* deadlines met in one callback */
+
+static uv_once_t once = UV_ONCE_INIT;
+static uv_mutex_t mutex;
+static uvws__loop_t* loops;
+
+static void init_mutex(void) {
+  if (uv_mutex_init(&mutex) != 0) abort();
+}
+
+static void lock(void) {
+  uv_once(&once, init_mutex);
+  uv_mutex_lock(&mutex);
+}
+
+static uvws__loop_t** find_link(const uv_loop_t* uv) {
+  uvws__loop_t** link = &loops;
+  while (*link != NULL && (*link)->uv != uv) link = &(*link)->next;
+  return link;
+}
+
+uvws__loop_t* uvws__loop_find(const uv_loop_t* uv) {
+  lock();
+  uvws__loop_t* loop = *find_link(uv);
+  uv_mutex_unlock(&mutex);
+  return loop;
+}
+
+bool uvws__loop_owns(const uv_handle_t* handle) {
+  const uvws__loop_t* loop = uvws__loop_find(handle->loop);
+  return loop != NULL && (handle == (const uv_handle_t*)&loop->idle ||
+                          handle == (const uv_handle_t*)&loop->timer);
+}
+
+/* A loop may be set up by one thread and run by another, so the thread that
+ * counts is the one that runs our first callback. */
+static void learn_thread(uvws__loop_t* loop) {
+  if (loop->thread_is_known) return;
+  loop->thread = uv_thread_self();
+  loop->thread_is_known = true;
+}
+
+bool uvws__loop_is_here(const uvws__loop_t* loop) {
+  uv_thread_t self = uv_thread_self();
+  return !loop->thread_is_known || uv_thread_equal(&self, &loop->thread);
+}
+
+static uint64_t now_ms(void) {
+  return uv_hrtime() / 1000000;
+}
+
+static void on_turn_end(uv_idle_t* idle) {
+  uvws__loop_t* loop = idle->data;
+  learn_thread(loop);
+  uvws__deferred_t* list = loop->deferred;
+  loop->deferred = NULL;
+  loop->deferred_end = &loop->deferred;
+  if (list != NULL) list->link = &list;
+  while (list != NULL) {
+    uvws__deferred_t* deferred = list;
+    uvws__loop_undefer(loop, deferred);
+    deferred->run(deferred);
+  }
+  if (loop->deferred == NULL) uv_idle_stop(idle);
+}
+
+void uvws__loop_defer(uvws__loop_t* loop, uvws__deferred_t* deferred) {
+  if (deferred->link != NULL) return;
+  deferred->next = NULL;
+  deferred->link = loop->deferred_end;
+  *loop->deferred_end = deferred;
+  loop->deferred_end = &deferred->next;
+  if (loop->deferred == deferred) uv_idle_start(&loop->idle, on_turn_end);
+}
+
+void uvws__loop_undefer(uvws__loop_t* loop, uvws__deferred_t* deferred) {
+  if (deferred->link == NULL) return;
+  *deferred->link = deferred->next;
+  if (deferred->next != NULL) deferred->next->link = deferred->link;
+  if (loop->deferred_end == &deferred->next)
+    loop->deferred_end = deferred->link;
+  deferred->next = NULL;
+  deferred->link = NULL;
+}
+
+static void on_timer(uv_timer_t* timer);
+
+static void arm_timer(uvws__loop_t* loop) {
+  uint64_t at;
+  if (!uvws__wheel_next(&loop->wheel, &at)) return;
+  if (uv_is_active((uv_handle_t*)&loop->timer) && loop->timer_at <= at) return;
+  uint64_t now = now_ms();
+  loop->timer_at = at;
+  /* libuv counts from the loop's cached time, which may lie behind ours: the
+   * timer then fires early, finds nothing due and is set again. */
+  uv_timer_start(&loop->timer, on_timer, at > now ? at - now : 0, 0);
+}
+
+static void on_timer(uv_timer_t* timer) {
+  uvws__loop_t* loop = timer->data;
+  uint64_t now = now_ms();
+  learn_thread(loop);
+  for (unsigned i = 0; i < CLOSES_PER_TURN; i++) {
+    uvws__deadline_t* deadline = uvws__wheel_pop(&loop->wheel, now);
+    if (deadline == NULL) break;
+    deadline->passed(deadline);
+  }
+  if (loop->users > 0) arm_timer(loop);
+}
+
+void uvws__loop_set_deadline(uvws__loop_t* loop, uvws__deadline_t* deadline,
+                             uint32_t ms) {
+  if (ms == 0) {
+    uvws__wheel_cancel(deadline);
+    return;
+  }
+  uvws__wheel_set(&loop->wheel, deadline, now_ms() + ms);
+  arm_timer(loop);
+}
+
+int uvws__loop_random(uvws__loop_t* loop, uint8_t* out, unsigned len) {
+  if (loop->random_left < len) {
+    int status =
+        uv_random(NULL, NULL, loop->random, sizeof(loop->random), 0, NULL);
+    if (status != 0) return status;
+    loop->random_left = sizeof(loop->random);
+  }
+  loop->random_left -= len;
+  memcpy(out, loop->random + loop->random_left, len);
+  return 0;
+}
+
+static void on_handle_closed(uv_handle_t* handle) {
+  uvws__loop_t* loop = handle->data;
+  if (--loop->handles > 0) return;
+  void (*left)(void*) = loop->left;
+  void* arg = loop->left_arg;
+  uvws__free(loop);
+  if (left != NULL) left(arg);
+}
+
+static int init_handles(uvws__loop_t* loop) {
+  int status = uv_idle_init(loop->uv, &loop->idle);
+  if (status != 0) return status;
+  loop->handles = 1;
+  loop->idle.data = loop;
+  status = uv_timer_init(loop->uv, &loop->timer);
+  if (status != 0) return status;
+  loop->handles = 2;
+  loop->timer.data = loop;
+  uv_unref((uv_handle_t*)&loop->timer);
+  return 0;
+}
+
+static void close_handles(uvws__loop_t* loop) {
+  unsigned handles = loop->handles;
+  if (handles == 0) uvws__free(loop);
+  if (handles > 0) uv_close((uv_handle_t*)&loop->idle, on_handle_closed);
+  if (handles > 1) uv_close((uv_handle_t*)&loop->timer, on_handle_closed);
+}
+
+/* Only the arrays are left as they come: they are written before they are
+ * read, and untouched pages cost nothing. */
+static int make(uv_loop_t* uv, uvws__loop_t** result) {
+  uvws__loop_t* loop = uvws__malloc(sizeof(*loop));
+  if (loop == NULL) return UV_ENOMEM;
+  memset(loop, 0, offsetof(uvws__loop_t, wheel));
+  loop->uv = uv;
+  loop->users = 1;
+  loop->deferred_end = &loop->deferred;
+  uvws__wheel_init(&loop->wheel, now_ms());
+  loop->random_left = 0;
+  loop->cork.owner = NULL;
+  loop->cork.len = 0;
+  loop->cork.body = 0;
+  loop->cork.n_marks = 0;
+  int status = init_handles(loop);
+  if (status != 0) {
+    close_handles(loop);
+    return status;
+  }
+  lock();
+  loop->next = loops;
+  loops = loop;
+  uv_mutex_unlock(&mutex);
+  *result = loop;
+  return 0;
+}
+
+int uvws__loop_enter(uv_loop_t* uv, uvws__loop_t** loop) {
+  *loop = uvws__loop_find(uv);
+  if (*loop == NULL) return make(uv, loop);
+  (*loop)->users++;
+  return 0;
+}
+
+void uvws__loop_leave(uvws__loop_t* loop, void (*left)(void*), void* arg) {
+  if (--loop->users > 0) {
+    if (left != NULL) left(arg);
+    return;
+  }
+  lock();
+  *find_link(loop->uv) = loop->next;
+  uv_mutex_unlock(&mutex);
+  loop->left = left;
+  loop->left_arg = arg;
+  close_handles(loop);
+}

@@ -1,0 +1,92 @@
+#ifndef UVWS_SRC_NET_LOOP_H_
+#define UVWS_SRC_NET_LOOP_H_
+
+/* What all sockets of one uv_loop_t share: the read buffer, the cork, the end
+ * of the turn, the deadlines, the random numbers. */
+
+#include <uv.h>
+
+#include "net/wheel.h"
+
+#define UVWS__READ_BUFFER (64 * 1024)
+#define UVWS__CORK_SIZE   (64 * 1024)
+#define UVWS__CORK_MARKS  2048
+#define UVWS__RANDOM_POOL 4096
+
+struct uvws__stream_s;
+
+/* A call put off to the end of the turn. Zeroed memory is one not put off. */
+typedef struct uvws__deferred_s {
+  struct uvws__deferred_s* next;
+  struct uvws__deferred_s** link; /* what points to us; NULL when not put off */
+  void (*run)(struct uvws__deferred_s* deferred);
+} uvws__deferred_t;
+
+/* Of a piece of output: `head` bytes that bufferedAmount does not count, then
+ * `body` bytes that it does. */
+typedef struct uvws__mark_s {
+  uint64_t head;
+  uint64_t body;
+} uvws__mark_t;
+
+/* Small frames of one socket that leave in one write. */
+typedef struct uvws__cork_s {
+  struct uvws__stream_s* owner;
+  size_t len;
+  uint64_t body; /* the sum over the marks */
+  unsigned n_marks;
+  uvws__mark_t marks[UVWS__CORK_MARKS];
+  uint8_t bytes[UVWS__CORK_SIZE];
+} uvws__cork_t;
+
+typedef struct uvws__loop_s {
+  struct uvws__loop_s* next; /* in the process-wide list */
+  uv_loop_t* uv;
+  unsigned users;
+  unsigned handles; /* of the next two, not yet closed */
+  uv_idle_t idle;   /* active while `deferred` has something */
+  uv_timer_t timer; /* for the wheel; never referenced */
+  uint64_t timer_at;
+  uvws__deferred_t* deferred;
+  uvws__deferred_t** deferred_end;
+  struct uvws__conn_s* conns; /* of src/connection.c, for uvws_walk() */
+  void (*left)(void*);        /* the last user's, once the handles are closed */
+  void* left_arg;
+  uv_thread_t thread;
+  bool thread_is_known; /* from the first callback on */
+  uvws__wheel_t wheel;
+  unsigned random_left;
+  uint8_t random[UVWS__RANDOM_POOL];
+  uvws__cork_t cork;
+  uint8_t read_buffer[UVWS__READ_BUFFER];
+} uvws__loop_t;
+
+/* Finds or makes what the loop's sockets share and counts one more user. */
+int uvws__loop_enter(uv_loop_t* uv, uvws__loop_t** loop);
+
+/* One user less. `left` is called at once, except for the last user: then when
+ * the shared handles are closed and uv_loop_close() may succeed. */
+void uvws__loop_leave(uvws__loop_t* loop, void (*left)(void*), void* arg);
+
+/* The state of a loop that has users, or NULL. */
+uvws__loop_t* uvws__loop_find(const uv_loop_t* uv);
+
+/* Whether a handle is one that sockets share. */
+bool uvws__loop_owns(const uv_handle_t* handle);
+
+/* Whether this thread may call: see rule 12 in docs/design.md. */
+bool uvws__loop_is_here(const uvws__loop_t* loop);
+
+/* Calls deferred->run when this turn of the loop ends. Does nothing when it is
+ * put off already. */
+void uvws__loop_defer(uvws__loop_t* loop, uvws__deferred_t* deferred);
+void uvws__loop_undefer(uvws__loop_t* loop, uvws__deferred_t* deferred);
+
+/* Calls deadline->passed in `ms` milliseconds; 0 cancels it. */
+void uvws__loop_set_deadline(uvws__loop_t* loop, uvws__deadline_t* deadline,
+                             uint32_t ms);
+
+/* Bytes from the system's CSPRNG, drawn through a pool. */
+int uvws__loop_random(uvws__loop_t* loop, uint8_t* out, unsigned len);
+
+#endif /* UVWS_SRC_NET_LOOP_H_ */

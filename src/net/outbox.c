@@ -1,0 +1,242 @@
+#include "net/outbox.h"
+
+#include <string.h>
+
+#include "alloc.h"
+
+/* Chunks form one list: those that libuv has, then from `unsent` on those that
+ * it has not. Bytes are only ever added to the last chunk, and only while libuv
+ * does not have it.
+ *
+ * Every function that adds either adds all of a piece and its mark, or nothing:
+ * room for the mark is made first, because an unused one does no harm. */
+
+static const size_t CHUNK_MIN = 16 * 1024;
+
+struct uvws__chunk_s {
+  struct uvws__chunk_s* next;
+  const uint8_t* base;
+  size_t start; /* [start, end) of base is still to be written */
+  size_t end;
+  size_t capacity; /* of `bytes` */
+  const uvws__keeper_t* keeper;
+  void* object; /* what base belongs to, when not to the chunk */
+  uint8_t bytes[];
+};
+
+uvws__outbox_t* uvws__outbox_new(void) {
+  return uvws__calloc(1, sizeof(uvws__outbox_t));
+}
+
+static void free_chunk(uvws__chunk_t* chunk) {
+  if (chunk->keeper != NULL) chunk->keeper->unref(chunk->object);
+  uvws__free(chunk);
+}
+
+void uvws__outbox_free(uvws__outbox_t* outbox) {
+  if (outbox == NULL) return;
+  while (outbox->first != NULL) {
+    uvws__chunk_t* chunk = outbox->first;
+    outbox->first = chunk->next;
+    free_chunk(chunk);
+  }
+  uvws__free(outbox->marks);
+  uvws__free(outbox);
+}
+
+bool uvws__outbox_is_empty(const uvws__outbox_t* outbox) {
+  return outbox->first == NULL;
+}
+
+static bool make_mark_room(uvws__outbox_t* outbox, unsigned more) {
+  unsigned used = outbox->first_mark + outbox->n_marks;
+  if (used + more <= outbox->mark_capacity) return true;
+  /* At least half of the room is at the front: move instead of growing. */
+  if (outbox->n_marks + more <= outbox->mark_capacity / 2) {
+    memmove(outbox->marks, outbox->marks + outbox->first_mark,
+            outbox->n_marks * sizeof(*outbox->marks));
+    outbox->first_mark = 0;
+    return true;
+  }
+  unsigned capacity = 2 * (used + more);
+  uvws__mark_t* marks =
+      uvws__realloc(outbox->marks, capacity * sizeof(*outbox->marks));
+  if (marks == NULL) return false;
+  outbox->marks = marks;
+  outbox->mark_capacity = capacity;
+  return true;
+}
+
+static void add_mark(uvws__outbox_t* outbox, uint64_t head, uint64_t body) {
+  outbox->marks[outbox->first_mark + outbox->n_marks++] =
+      (uvws__mark_t){head, body};
+}
+
+static void add_chunk(uvws__outbox_t* outbox, uvws__chunk_t* chunk) {
+  chunk->next = NULL;
+  if (outbox->first == NULL)
+    outbox->first = chunk;
+  else
+    outbox->last->next = chunk;
+  outbox->last = chunk;
+  if (outbox->unsent == NULL) outbox->unsent = chunk;
+}
+
+static uvws__chunk_t* new_chunk(size_t capacity) {
+  if (capacity > SIZE_MAX - sizeof(uvws__chunk_t)) return NULL;
+  uvws__chunk_t* chunk = uvws__malloc(sizeof(*chunk) + capacity);
+  if (chunk == NULL) return NULL;
+  memset(chunk, 0, sizeof(*chunk));
+  chunk->base = chunk->bytes;
+  chunk->capacity = capacity;
+  return chunk;
+}
+
+/* Contiguous room for `len` unsent bytes at the end. */
+static uint8_t* make_byte_room(uvws__outbox_t* outbox, size_t len) {
+  uvws__chunk_t* chunk = outbox->unsent == NULL ? NULL : outbox->last;
+  if (chunk == NULL || chunk->object != NULL ||
+      chunk->capacity - chunk->end < len) {
+    chunk = new_chunk(len > CHUNK_MIN ? len : CHUNK_MIN);
+    if (chunk == NULL) return NULL;
+    add_chunk(outbox, chunk);
+  }
+  uint8_t* room = chunk->bytes + chunk->end;
+  chunk->end += len;
+  outbox->unsent_bytes += len;
+  return room;
+}
+
+uint8_t* uvws__outbox_reserve(uvws__outbox_t* outbox, size_t head,
+                              size_t body) {
+  if (body > SIZE_MAX - head || !make_mark_room(outbox, 1)) return NULL;
+  uint8_t* room = make_byte_room(outbox, head + body);
+  if (room != NULL) add_mark(outbox, head, body);
+  return room;
+}
+
+bool uvws__outbox_append(uvws__outbox_t* outbox, const uint8_t* bytes,
+                         size_t len, const uvws__mark_t* marks,
+                         unsigned n_marks) {
+  if (!make_mark_room(outbox, n_marks)) return false;
+  uint8_t* room = make_byte_room(outbox, len);
+  if (room == NULL) return false;
+  memcpy(room, bytes, len);
+  for (unsigned i = 0; i < n_marks; i++)
+    add_mark(outbox, marks[i].head, marks[i].body);
+  return true;
+}
+
+bool uvws__outbox_refer(uvws__outbox_t* outbox, const uint8_t* head,
+                        size_t head_len, const uint8_t* body, size_t body_len,
+                        const uvws__keeper_t* keeper, void* object) {
+  uvws__chunk_t* chunk = new_chunk(0);
+  uint8_t* room = NULL;
+  if (chunk != NULL && make_mark_room(outbox, 1))
+    room = make_byte_room(outbox, head_len);
+  if (room == NULL) {
+    uvws__free(chunk);
+    return false;
+  }
+  memcpy(room, head, head_len);
+  chunk->base = body;
+  chunk->end = body_len;
+  chunk->keeper = keeper;
+  chunk->object = keeper->ref(object);
+  add_chunk(outbox, chunk);
+  outbox->unsent_bytes += body_len;
+  add_mark(outbox, head_len, body_len);
+  return true;
+}
+
+unsigned uvws__outbox_buffers(const uvws__outbox_t* outbox, uv_buf_t* bufs,
+                              unsigned max) {
+  unsigned n = 0;
+  const uvws__chunk_t* chunk = outbox->unsent;
+  for (; chunk != NULL && n < max; chunk = chunk->next) {
+    bufs[n].base = (char*)chunk->base + chunk->start;
+    bufs[n].len = chunk->end - chunk->start;
+    n++;
+  }
+  return n;
+}
+
+uint64_t uvws__marks_take(uvws__mark_t* marks, unsigned* first, unsigned* n,
+                          uint64_t bytes) {
+  uint64_t total = 0;
+  while (bytes > 0) {
+    uvws__mark_t* mark = &marks[*first];
+    uint64_t head = bytes < mark->head ? bytes : mark->head;
+    mark->head -= head;
+    bytes -= head;
+    uint64_t body = bytes < mark->body ? bytes : mark->body;
+    mark->body -= body;
+    bytes -= body;
+    total += body;
+    if (mark->head + mark->body > 0) break;
+    ++*first;
+    --*n;
+  }
+  return total;
+}
+
+static uint64_t take_marks(uvws__outbox_t* outbox, uint64_t bytes) {
+  return uvws__marks_take(outbox->marks, &outbox->first_mark, &outbox->n_marks,
+                          bytes);
+}
+
+uint64_t uvws__outbox_taken(uvws__outbox_t* outbox, uint64_t n) {
+  uint64_t left = n;
+  outbox->unsent_bytes -= n;
+  while (outbox->first != NULL) {
+    uvws__chunk_t* chunk = outbox->first;
+    size_t size = chunk->end - chunk->start;
+    if (left < size) {
+      chunk->start += (size_t)left;
+      break;
+    }
+    left -= size;
+    outbox->first = outbox->unsent = chunk->next;
+    free_chunk(chunk);
+  }
+  return take_marks(outbox, n);
+}
+
+void uvws__outbox_submit(uvws__outbox_t* outbox, unsigned n) {
+  for (; n > 0; n--) {
+    size_t size = outbox->unsent->end - outbox->unsent->start;
+    outbox->unsent_bytes -= size;
+    outbox->in_flight += size;
+    outbox->unsent = outbox->unsent->next;
+  }
+}
+
+uint64_t uvws__outbox_settle(uvws__outbox_t* outbox, uint64_t n) {
+  outbox->in_flight -= n;
+  return take_marks(outbox, n);
+}
+
+void uvws__outbox_returned(uvws__outbox_t* outbox) {
+  outbox->in_flight = 0;
+  while (outbox->first != outbox->unsent) {
+    uvws__chunk_t* chunk = outbox->first;
+    outbox->first = chunk->next;
+    free_chunk(chunk);
+  }
+}
+
+void uvws__outbox_drop_unsent(uvws__outbox_t* outbox) {
+  uvws__chunk_t** link = &outbox->first;
+  outbox->last = NULL;
+  while (*link != outbox->unsent) {
+    outbox->last = *link;
+    link = &(*link)->next;
+  }
+  while (outbox->unsent != NULL) {
+    uvws__chunk_t* chunk = outbox->unsent;
+    outbox->unsent = chunk->next;
+    free_chunk(chunk);
+  }
+  *link = NULL;
+  outbox->unsent_bytes = 0;
+}

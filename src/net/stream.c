@@ -1,0 +1,451 @@
+#include "net/stream.h"
+
+#include <string.h>
+
+#include "alloc.h"
+#include "net/outbox.h"
+
+/* Output takes one of two ways. While the kernel keeps up, small pieces gather
+ * in the loop's cork and leave by one uv_try_write() when the read callback, or
+ * the turn, ends; nothing is allocated. What the kernel does not take goes to
+ * the outbox, and as long as there is an outbox everything queues behind it,
+ * with one uv_write() in flight at most. So a stream whose cork holds bytes has
+ * no outbox, and order is kept.
+ *
+ * Body bytes that the kernel took are not reported to the owner before the turn
+ * in which they were queued has ended; `turn` is put off exactly while that is
+ * so.
+ *
+ * When writing fails, reading goes on: what the peer sent before may still be
+ * there. The stream is closed by its owner only, and freed in the handle's own
+ * close callback, which libuv calls after all other callbacks. */
+
+static const char tag;
+static const size_t CORK_PIECE = 16 * 1024; /* a larger piece is not corked */
+
+enum { TRY_BUFS = 16, WRITE_BUFS = 64 };
+
+static void on_turn_end(uvws__deferred_t* deferred);
+
+static void* container(void* member, size_t offset) {
+  return (char*)member - offset;
+}
+
+int uvws__stream_new(uvws__loop_t* loop, uvws__transport_t transport,
+                     uvws__stream_t** result) {
+  size_t size = offsetof(uvws__stream_t, uv) +
+                (transport == UVWS__TCP ? sizeof(uv_tcp_t) : sizeof(uv_pipe_t));
+  uvws__stream_t* stream = uvws__malloc(size);
+  if (stream == NULL) return UV_ENOMEM;
+  memset(stream, 0, size);
+  stream->tag = &tag;
+  stream->loop = loop;
+  stream->turn.run = on_turn_end;
+  int status = transport == UVWS__TCP
+                   ? uv_tcp_init(loop->uv, &stream->uv.tcp)
+                   : uv_pipe_init(loop->uv, &stream->uv.pipe, 0);
+  if (status != 0) {
+    uvws__free(stream);
+    return status;
+  }
+  stream->uv.handle.data = stream;
+  *result = stream;
+  return 0;
+}
+
+void uvws__stream_own(uvws__stream_t* stream,
+                      const uvws__stream_events_t* events, void* owner) {
+  stream->events = events;
+  stream->owner = owner;
+}
+
+/* Nothing of a foreign handle is dereferenced but memory right before it, and
+ * that only when its `data` points exactly there. */
+bool uvws__stream_owns(const uv_handle_t* handle) {
+  if (handle->type != UV_TCP && handle->type != UV_NAMED_PIPE) return false;
+  const uvws__stream_t* stream = handle->data;
+  return stream != NULL && &stream->uv.handle == handle && stream->tag == &tag;
+}
+
+static bool is_closing(const uvws__stream_t* stream) {
+  return uv_is_closing(&stream->uv.handle);
+}
+
+/* ---- output: the cork ---- */
+
+static void fail_writing(uvws__stream_t* stream, int status) {
+  if (stream->write_status == 0) stream->write_status = status;
+  if (stream->outbox != NULL) uvws__outbox_drop_unsent(stream->outbox);
+  uvws__loop_defer(stream->loop, &stream->turn);
+}
+
+static bool ensure_outbox(uvws__stream_t* stream) {
+  if (stream->outbox == NULL) stream->outbox = uvws__outbox_new();
+  return stream->outbox != NULL;
+}
+
+static void start_write(uvws__stream_t* stream);
+
+static void empty_cork(uvws__cork_t* cork) {
+  cork->owner = NULL;
+  cork->len = 0;
+  cork->body = 0;
+  cork->n_marks = 0;
+}
+
+/* The rest of a cork of which the kernel took `taken` bytes. */
+static void spill_cork(uvws__stream_t* stream, size_t taken) {
+  uvws__cork_t* cork = &stream->loop->cork;
+  unsigned first = 0;
+  stream->unreported +=
+      uvws__marks_take(cork->marks, &first, &cork->n_marks, taken);
+  if (!ensure_outbox(stream) ||
+      !uvws__outbox_append(stream->outbox, cork->bytes + taken,
+                           cork->len - taken, cork->marks + first,
+                           cork->n_marks))
+    fail_writing(stream, UV_ENOMEM);
+}
+
+static void flush_cork(uvws__loop_t* loop) {
+  uvws__cork_t* cork = &loop->cork;
+  uvws__stream_t* stream = cork->owner;
+  if (stream == NULL) return;
+  uv_buf_t buf = uv_buf_init((char*)cork->bytes, (unsigned)cork->len);
+  int taken = uv_try_write(&stream->uv.stream, &buf, 1);
+  if (taken == UV_EAGAIN) taken = 0;
+  if (taken < 0)
+    fail_writing(stream, taken);
+  else if ((size_t)taken == cork->len)
+    stream->unreported += cork->body;
+  else
+    spill_cork(stream, (size_t)taken);
+  empty_cork(cork);
+  start_write(stream);
+}
+
+static void flush_own_cork(uvws__stream_t* stream) {
+  if (stream->loop->cork.owner == stream) flush_cork(stream->loop);
+}
+
+static uint8_t* reserve_in_cork(uvws__stream_t* stream, size_t head,
+                                size_t body) {
+  uvws__cork_t* cork = &stream->loop->cork;
+  uint8_t* room = cork->bytes + cork->len;
+  cork->owner = stream;
+  cork->len += head + body;
+  cork->body += body;
+  cork->marks[cork->n_marks++] = (uvws__mark_t){head, body};
+  return room;
+}
+
+/* ---- output: the outbox ---- */
+
+static void report(uvws__stream_t* stream) {
+  uint64_t body = stream->unreported;
+  if (body == 0) return;
+  stream->unreported = 0;
+  stream->events->sent(stream, body);
+}
+
+static void drop_empty_outbox(uvws__stream_t* stream) {
+  if (stream->outbox == NULL || stream->outbox->writing ||
+      !uvws__outbox_is_empty(stream->outbox))
+    return;
+  uvws__outbox_free(stream->outbox);
+  stream->outbox = NULL;
+}
+
+static void settle(uvws__stream_t* stream) {
+  uvws__outbox_t* outbox = stream->outbox;
+  if (outbox == NULL || !outbox->writing) return;
+  size_t left = uv_stream_get_write_queue_size(&stream->uv.stream);
+  if (left < outbox->in_flight)
+    stream->unreported += uvws__outbox_settle(outbox, outbox->in_flight - left);
+}
+
+static void linger_on(uvws__stream_t* stream);
+
+static void on_written(uv_write_t* write, int status) {
+  uvws__stream_t* stream = write->data;
+  uvws__outbox_t* outbox = stream->outbox;
+  outbox->writing = false;
+  if (status == 0)
+    stream->unreported += uvws__outbox_settle(outbox, outbox->in_flight);
+  uvws__outbox_returned(outbox);
+  if (is_closing(stream)) return;
+  if (status != 0) fail_writing(stream, status);
+  start_write(stream);
+  drop_empty_outbox(stream);
+  if (stream->turn.link == NULL) report(stream);
+  if (stream->outbox != NULL || stream->write_status != 0) return;
+  if (stream->lingering)
+    linger_on(stream);
+  else if (stream->events->drained != NULL)
+    stream->events->drained(stream);
+}
+
+/* Tries directly first: a write that succeeds at once costs no callback. */
+static void start_write(uvws__stream_t* stream) {
+  uvws__outbox_t* outbox = stream->outbox;
+  uv_buf_t bufs[WRITE_BUFS];
+  if (outbox == NULL || outbox->writing || stream->write_status != 0) return;
+  while (outbox->unsent != NULL) {
+    unsigned n = uvws__outbox_buffers(outbox, bufs, TRY_BUFS);
+    int taken = uv_try_write(&stream->uv.stream, bufs, n);
+    if (taken == UV_EAGAIN) break;
+    if (taken < 0) {
+      fail_writing(stream, taken);
+      return;
+    }
+    stream->unreported += uvws__outbox_taken(outbox, (uint64_t)taken);
+  }
+  if (outbox->unsent == NULL) {
+    drop_empty_outbox(stream);
+    return;
+  }
+  unsigned n = uvws__outbox_buffers(outbox, bufs, WRITE_BUFS);
+  uvws__outbox_submit(outbox, n);
+  outbox->write.data = stream;
+  outbox->writing = true;
+  int status =
+      uv_write(&outbox->write, &stream->uv.stream, bufs, n, on_written);
+  if (status != 0) {
+    outbox->writing = false;
+    uvws__outbox_returned(outbox);
+    fail_writing(stream, status);
+  }
+}
+
+/* ---- output: what the owner calls ---- */
+
+uint8_t* uvws__stream_reserve(uvws__stream_t* stream, size_t head,
+                              size_t body) {
+  uvws__cork_t* cork = &stream->loop->cork;
+  uint8_t* room = NULL;
+  bool small = head <= CORK_PIECE && body <= CORK_PIECE - head;
+  if (cork->owner != NULL &&
+      (cork->owner != stream || !small || cork->n_marks == UVWS__CORK_MARKS ||
+       sizeof(cork->bytes) - cork->len < head + body))
+    flush_cork(stream->loop);
+  if (small && stream->outbox == NULL && stream->write_status == 0)
+    room = reserve_in_cork(stream, head, body);
+  else if (ensure_outbox(stream))
+    room = uvws__outbox_reserve(stream->outbox, head, body);
+  if (room != NULL)
+    uvws__loop_defer(stream->loop, &stream->turn);
+  else
+    drop_empty_outbox(stream);
+  return room;
+}
+
+int uvws__stream_send(uvws__stream_t* stream, const uint8_t* head,
+                      size_t head_len, const uint8_t* body, size_t body_len,
+                      const uvws__keeper_t* keeper, void* object) {
+  flush_own_cork(stream);
+  /* Memory for what the kernel may leave is found before it is given anything:
+   * a frame of which half is sent cannot be refused any more. */
+  if (!ensure_outbox(stream)) return UV_ENOMEM;
+  uvws__outbox_t* outbox = stream->outbox;
+  uint8_t* room = NULL;
+  bool queued;
+  if (keeper == NULL) {
+    room = uvws__outbox_reserve(outbox, head_len, body_len);
+    queued = room != NULL;
+  } else {
+    queued = uvws__outbox_refer(outbox, head, head_len, body, body_len, keeper,
+                                object);
+  }
+  if (!queued) {
+    drop_empty_outbox(stream);
+    return UV_ENOMEM;
+  }
+  uvws__loop_defer(stream->loop, &stream->turn);
+  if (keeper != NULL) {
+    start_write(stream);
+    return 0;
+  }
+
+  uint64_t piece = (uint64_t)head_len + body_len;
+  size_t done = 0;
+  if (outbox->unsent_bytes == piece && !outbox->writing &&
+      stream->write_status == 0) {
+    uv_buf_t bufs[2] = {{(char*)head, head_len}, {(char*)body, body_len}};
+    int taken = uv_try_write(&stream->uv.stream, bufs, 2);
+    if (taken > 0) {
+      done = (size_t)taken;
+      stream->unreported += uvws__outbox_taken(outbox, done);
+    } else if (taken < 0 && taken != UV_EAGAIN) {
+      fail_writing(stream, taken);
+      return 0;
+    }
+  }
+  if (done == piece) {
+    drop_empty_outbox(stream);
+    return 0;
+  }
+  if (done < head_len) {
+    memcpy(room + done, head + done, head_len - done);
+    memcpy(room + head_len, body, body_len);
+  } else {
+    memcpy(room + done, body + (done - head_len), (size_t)(piece - done));
+  }
+  start_write(stream);
+  return 0;
+}
+
+void uvws__stream_flush(uvws__stream_t* stream) {
+  flush_own_cork(stream);
+  start_write(stream);
+}
+
+void uvws__stream_settle(uvws__stream_t* stream) {
+  if (stream->turn.link != NULL) return;
+  settle(stream);
+  report(stream);
+}
+
+uint64_t uvws__stream_queue_size(const uvws__stream_t* stream) {
+  uint64_t size = uv_stream_get_write_queue_size(&stream->uv.stream);
+  if (stream->outbox != NULL) size += stream->outbox->unsent_bytes;
+  if (stream->loop->cork.owner == stream) size += stream->loop->cork.len;
+  return size;
+}
+
+bool uvws__stream_is_waiting(const uvws__stream_t* stream) {
+  return stream->outbox != NULL || stream->loop->cork.owner == stream;
+}
+
+static void on_turn_end(uvws__deferred_t* deferred) {
+  uvws__stream_t* stream = container(deferred, offsetof(uvws__stream_t, turn));
+  uvws__stream_flush(stream);
+  settle(stream);
+  if (stream->write_status != 0) {
+    if (stream->outbox != NULL) uvws__outbox_drop_unsent(stream->outbox);
+    drop_empty_outbox(stream);
+  }
+  if (stream->turn.link != NULL) uvws__loop_undefer(stream->loop, deferred);
+  report(stream);
+  if (stream->lingering)
+    linger_on(stream);
+  else if (stream->write_status != 0)
+    stream->events->write_failed(stream, stream->write_status);
+}
+
+/* ---- input ---- */
+
+static void on_alloc(uv_handle_t* handle, size_t suggested, uv_buf_t* buf) {
+  uvws__stream_t* stream = handle->data;
+  uint8_t* base = stream->loop->read_buffer;
+  size_t len = UVWS__READ_BUFFER;
+  (void)suggested;
+  if (!stream->lingering && stream->events->alloc != NULL &&
+      !stream->events->alloc(stream, &base, &len)) {
+    base = stream->loop->read_buffer;
+    len = UVWS__READ_BUFFER;
+  }
+  buf->base = (char*)base;
+  buf->len = len;
+}
+
+static void on_end(uvws__stream_t* stream, int status) {
+  uvws__stream_read_stop(stream);
+  stream->ended = true;
+  if (!stream->lingering)
+    stream->events->ended(stream, status);
+  else if (status != UV_EOF || !uvws__stream_is_waiting(stream))
+    stream->events->lingered(stream);
+}
+
+static void on_read(uv_stream_t* handle, ssize_t n, const uv_buf_t* buf) {
+  uvws__stream_t* stream = handle->data;
+  if (n == 0) return;
+  if (n < 0) {
+    on_end(stream, (int)n);
+  } else if (!stream->lingering) {
+    stream->events->read(stream, (uint8_t*)buf->base, (size_t)n);
+  } else if ((uint64_t)n > stream->discard_left) {
+    stream->events->lingered(stream);
+  } else {
+    stream->discard_left -= (uint64_t)n;
+  }
+  flush_cork(stream->loop);
+}
+
+int uvws__stream_read_start(uvws__stream_t* stream) {
+  if (stream->reading || stream->ended) return 0;
+  int status = uv_read_start(&stream->uv.stream, on_alloc, on_read);
+  stream->reading = status == 0;
+  return status;
+}
+
+void uvws__stream_read_stop(uvws__stream_t* stream) {
+  if (!stream->reading) return;
+  uv_read_stop(&stream->uv.stream);
+  stream->reading = false;
+}
+
+/* ---- ends ---- */
+
+static void on_shutdown(uv_shutdown_t* shutdown, int status) {
+  (void)status;
+  uvws__free(shutdown);
+}
+
+static int say_fin(uvws__stream_t* stream) {
+  uv_shutdown_t* shutdown = uvws__malloc(sizeof(*shutdown));
+  if (shutdown == NULL) return UV_ENOMEM;
+  int status = uv_shutdown(shutdown, &stream->uv.stream, on_shutdown);
+  if (status != 0) uvws__free(shutdown);
+  return status;
+}
+
+/* To be called whenever the queue may have become empty, but not from inside a
+ * call of the owner's. */
+static void linger_on(uvws__stream_t* stream) {
+  if (stream->flushed || uvws__stream_is_waiting(stream)) return;
+  stream->flushed = stream->write_status == 0;
+  if (stream->ended) {
+    stream->events->lingered(stream);
+  } else if (stream->half_close && stream->flushed) {
+    if (say_fin(stream) != 0) stream->events->lingered(stream);
+  }
+}
+
+void uvws__stream_linger(uvws__stream_t* stream, bool half_close,
+                         uint64_t max_discard) {
+  stream->lingering = true;
+  stream->half_close = half_close;
+  stream->discard_left = max_discard;
+  if (uvws__stream_read_start(stream) != 0) stream->ended = true;
+  uvws__loop_defer(stream->loop, &stream->turn);
+}
+
+static void on_closed(uv_handle_t* handle) {
+  uvws__stream_t* stream = handle->data;
+  if (stream->unreported > 0) report(stream);
+  uvws__outbox_free(stream->outbox);
+  stream->outbox = NULL;
+  stream->events->closed(stream);
+  uvws__free(stream);
+}
+
+void uvws__stream_close(uvws__stream_t* stream) {
+  if (is_closing(stream)) return;
+  settle(stream);
+  if (stream->loop->cork.owner == stream) empty_cork(&stream->loop->cork);
+  uvws__loop_undefer(stream->loop, &stream->turn);
+  uv_close(&stream->uv.handle, on_closed);
+}
+
+int uvws__stream_getpeername(const uvws__stream_t* stream,
+                             struct sockaddr* name, int* namelen) {
+  if (stream->uv.handle.type != UV_TCP) return UV_ENOTSUP;
+  return uv_tcp_getpeername(&stream->uv.tcp, name, namelen);
+}
+
+void uvws__stream_set_ref(uvws__stream_t* stream, bool referenced) {
+  if (referenced)
+    uv_ref(&stream->uv.handle);
+  else
+    uv_unref(&stream->uv.handle);
+}

@@ -1,0 +1,121 @@
+#ifndef UVWS_SRC_NET_STREAM_H_
+#define UVWS_SRC_NET_STREAM_H_
+
+/* A connected TCP socket or pipe: one way in, one write queue, one accounting
+ * of bytes. It knows nothing of WebSocket frames. */
+
+#include "net/loop.h"
+
+typedef struct uvws__stream_s uvws__stream_t;
+
+/* What a stream tells its owner. None is called from inside a function of this
+ * header, except `sent` from uvws__stream_settle() and uvws__stream_close(). */
+typedef struct uvws__stream_events_s {
+  /* Where to put the next bytes: false (or NULL) for the loop's read buffer. */
+  bool (*alloc)(uvws__stream_t* stream, uint8_t** base, size_t* len);
+  /* Bytes came; they may be written to. */
+  void (*read)(uvws__stream_t* stream, uint8_t* data, size_t len);
+  /* No more will: UV_EOF, or why reading failed. */
+  void (*ended)(uvws__stream_t* stream, int status);
+  /* So many body bytes are with the kernel. */
+  void (*sent)(uvws__stream_t* stream, uint64_t body);
+  /* The write queue, having been waited for, is empty. */
+  void (*drained)(uvws__stream_t* stream);
+  /* What was queued, and all that will be, is lost. Bytes that the peer sent
+   * before may still come. */
+  void (*write_failed)(uvws__stream_t* stream, int status);
+  /* uvws__stream_linger() came to its end. */
+  void (*lingered)(uvws__stream_t* stream);
+  /* After uvws__stream_close(); the stream is freed on return. */
+  void (*closed)(uvws__stream_t* stream);
+  /* A listening one: uvws__listener_accept() has something, or status < 0. */
+  void (*connection)(uvws__stream_t* stream, int status);
+} uvws__stream_events_t;
+
+typedef enum { UVWS__TCP, UVWS__PIPE } uvws__transport_t;
+
+struct uvws__stream_s {
+  const void* tag; /* tells our handles from others' */
+  const uvws__stream_events_t* events;
+  void* owner;
+  uvws__loop_t* loop;
+  struct uvws__outbox_s* outbox; /* NULL while nothing waits in memory */
+  uvws__deferred_t turn;         /* put off: bytes were queued in this turn */
+  uint64_t unreported;           /* body bytes given to the kernel in it */
+  uint64_t discard_left;         /* input that lingering still tolerates */
+  int write_status;              /* not 0: writing has failed */
+  bool reading;
+  bool ended; /* no more input */
+  bool lingering;
+  bool half_close; /* lingering: say FIN once all is written */
+  bool flushed;    /* lingering: all was written */
+  union {
+    uv_handle_t handle;
+    uv_stream_t stream;
+    uv_tcp_t tcp;
+    uv_pipe_t pipe;
+  } uv; /* last: a TCP stream is allocated without the pipe's excess */
+};
+
+/* Makes a stream of the loop; it must be ended by uvws__stream_close(). The
+ * owner, and its events, may change hands with uvws__stream_own(). */
+int uvws__stream_new(uvws__loop_t* loop, uvws__transport_t transport,
+                     uvws__stream_t** stream);
+void uvws__stream_own(uvws__stream_t* stream,
+                      const uvws__stream_events_t* events, void* owner);
+
+/* Once it is connected. */
+int uvws__stream_read_start(uvws__stream_t* stream);
+void uvws__stream_read_stop(uvws__stream_t* stream);
+
+/* Queues one piece of output: `head` uncounted bytes, then `body` counted ones.
+ * Returns where the caller must write all of them before he calls anything
+ * else; NULL, and nothing is queued, when there is no memory. It leaves when
+ * the read callback or the turn ends. */
+uint8_t* uvws__stream_reserve(uvws__stream_t* stream, size_t head, size_t body);
+
+/* Bytes that outlive the call, for uvws__stream_send(). */
+typedef struct uvws__keeper_s {
+  void* (*ref)(void* object);
+  void (*unref)(void* object);
+} uvws__keeper_t;
+
+/* Queues one large piece whose body is elsewhere, and tries to write it at
+ * once. What the kernel does not take is copied, or, with a keeper, kept by a
+ * reference to `object`. UV_ENOMEM, and nothing is queued, when there is no
+ * memory. */
+int uvws__stream_send(uvws__stream_t* stream, const uint8_t* head,
+                      size_t head_len, const uint8_t* body, size_t body_len,
+                      const uvws__keeper_t* keeper, void* object);
+
+/* Gives the kernel what it takes now. */
+void uvws__stream_flush(uvws__stream_t* stream);
+
+/* Reports body bytes that the kernel has taken since, unless some were queued
+ * in this turn. */
+void uvws__stream_settle(uvws__stream_t* stream);
+
+/* Wire bytes that wait. */
+uint64_t uvws__stream_queue_size(const uvws__stream_t* stream);
+bool uvws__stream_is_waiting(const uvws__stream_t* stream);
+
+/* The end that loses nothing: writes what is queued, says FIN when
+ * `half_close`, then reads and throws away until the peer's FIN, an error or
+ * `max_discard` bytes, and calls `lingered`. The owner closes. */
+void uvws__stream_linger(uvws__stream_t* stream, bool half_close,
+                         uint64_t max_discard);
+
+/* At once; `closed` follows. The owner gets no other event any more. */
+void uvws__stream_close(uvws__stream_t* stream);
+
+/* As uv_tcp_getpeername(). */
+int uvws__stream_getpeername(const uvws__stream_t* stream,
+                             struct sockaddr* name, int* namelen);
+
+/* As uv_ref() and uv_unref(). */
+void uvws__stream_set_ref(uvws__stream_t* stream, bool referenced);
+
+/* Whether a handle is some stream's. */
+bool uvws__stream_owns(const uv_handle_t* handle);
+
+#endif /* UVWS_SRC_NET_STREAM_H_ */

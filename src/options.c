@@ -1,0 +1,139 @@
+#include "options.h"
+
+#include <string.h>
+
+#include "alloc.h"
+#include "protocol/handshake.h"
+
+/* Every options struct begins with its size as the caller's header has it, so
+ * that either side may be the newer one: members that one of them does not know
+ * keep their defaults. */
+
+static const uvws_options_t client_defaults = {
+    .size = sizeof(uvws_options_t),
+    .max_message = 16 * 1024 * 1024,
+    .max_discard = 256 * 1024 * 1024,
+    .max_fragments = 65536,
+    .max_head = 16 * 1024,
+    .max_headers = 64,
+    .connect_timeout = 30000,
+    .handshake_timeout = 10000,
+    .close_timeout = 10000,
+};
+
+static const uvws_server_options_t server_defaults = {
+    .size = sizeof(uvws_server_options_t),
+    .max_connections = 65536,
+    .max_message = 1024 * 1024,
+    .max_discard = 256 * 1024 * 1024,
+    .max_fragments = 65536,
+    .max_head = 16 * 1024,
+    .max_headers = 64,
+    .handshake_timeout = 10000,
+    .close_timeout = 10000,
+};
+
+static const uvws_accept_options_t accept_defaults = {
+    .size = sizeof(uvws_accept_options_t),
+};
+
+static void init_sized(void* to, size_t to_size, const void* defaults,
+                       size_t size) {
+  memset(to, 0, to_size);
+  memcpy(to, defaults, to_size < size ? to_size : size);
+  if (to_size >= sizeof(size_t)) memcpy(to, &to_size, sizeof(size_t));
+}
+
+void uvws_options_init_sized(uvws_options_t* options, size_t size) {
+  init_sized(options, size, &client_defaults, sizeof(client_defaults));
+}
+
+void uvws_server_options_init_sized(uvws_server_options_t* options,
+                                    size_t size) {
+  init_sized(options, size, &server_defaults, sizeof(server_defaults));
+}
+
+void uvws_accept_options_init_sized(uvws_accept_options_t* options,
+                                    size_t size) {
+  init_sized(options, size, &accept_defaults, sizeof(accept_defaults));
+}
+
+static int read_sized(void* to, const void* from, const void* defaults,
+                      size_t size) {
+  memcpy(to, defaults, size);
+  if (from == NULL) return 0;
+  size_t known;
+  memcpy(&known, from, sizeof(known));
+  if (known <= sizeof(known)) return UV_EINVAL;
+  memcpy(to, from, known < size ? known : size);
+  return 0;
+}
+
+int uvws__options_read(uvws_options_t* to, const uvws_options_t* from) {
+  return read_sized(to, from, &client_defaults, sizeof(client_defaults));
+}
+
+int uvws__server_options_read(uvws_server_options_t* to,
+                              const uvws_server_options_t* from) {
+  return read_sized(to, from, &server_defaults, sizeof(server_defaults));
+}
+
+int uvws__accept_options_read(uvws_accept_options_t* to,
+                              const uvws_accept_options_t* from) {
+  return read_sized(to, from, &accept_defaults, sizeof(accept_defaults));
+}
+
+uvws__settings_t* uvws__settings_for_client(const uvws_options_t* options) {
+  uvws__settings_t* settings = uvws__malloc(sizeof(*settings));
+  if (settings == NULL) return NULL;
+  *settings = (uvws__settings_t){
+      .refs = 1,
+      .limits = {options->max_message, options->max_fragments},
+      .max_discard = options->max_discard,
+      .max_head = options->max_head,
+      .max_headers = options->max_headers,
+      .connect_timeout = options->connect_timeout,
+      .handshake_timeout = options->handshake_timeout,
+      .close_timeout = options->close_timeout,
+  };
+  return settings;
+}
+
+uvws__settings_t* uvws__settings_for_server(
+    const uvws_server_options_t* options) {
+  uvws__settings_t* settings = uvws__malloc(sizeof(*settings));
+  if (settings == NULL) return NULL;
+  *settings = (uvws__settings_t){
+      .refs = 1,
+      .limits = {options->max_message, options->max_fragments},
+      .max_discard = options->max_discard,
+      .max_head = options->max_head,
+      .max_headers = options->max_headers,
+      .handshake_timeout = options->handshake_timeout,
+      .close_timeout = options->close_timeout,
+  };
+  return settings;
+}
+
+uvws__settings_t* uvws__settings_ref(uvws__settings_t* settings) {
+  settings->refs++;
+  return settings;
+}
+
+void uvws__settings_unref(uvws__settings_t* settings) {
+  if (settings != NULL && --settings->refs == 0) uvws__free(settings);
+}
+
+int uvws__fields_read(const uvws_header_t* headers, unsigned n,
+                      uvws__field_t** fields) {
+  *fields = uvws__calloc(n + 1, sizeof(**fields));
+  if (*fields == NULL) return UV_ENOMEM;
+  for (unsigned i = 0; i < n; i++) {
+    (*fields)[i] = (uvws__field_t){headers[i].name, headers[i].value};
+    if (uvws__field_is_allowed(&(*fields)[i])) continue;
+    uvws__free(*fields);
+    *fields = NULL;
+    return UV_EINVAL;
+  }
+  return 0;
+}

@@ -1,0 +1,42 @@
+#ifndef UVWS_SRC_OPTIONS_H_
+#define UVWS_SRC_OPTIONS_H_
+
+/* The limits and deadlines of a connection, from the options of either role. A
+ * server's connections share one. */
+
+#include "protocol/head.h"
+#include "protocol/message.h"
+#include "uvws.h"
+
+typedef struct uvws__settings_s {
+  unsigned refs;
+  uvws__limits_t limits;
+  uint64_t max_discard;
+  uint32_t max_head;
+  uint32_t max_headers;
+  uint32_t connect_timeout;
+  uint32_t handshake_timeout;
+  uint32_t close_timeout;
+} uvws__settings_t;
+
+/* NULL when there is no memory; one reference is the caller's. */
+uvws__settings_t* uvws__settings_for_client(const uvws_options_t* options);
+uvws__settings_t* uvws__settings_for_server(
+    const uvws_server_options_t* options);
+uvws__settings_t* uvws__settings_ref(uvws__settings_t* settings);
+void uvws__settings_unref(uvws__settings_t* settings);
+
+/* Copies what the caller's header knew over the defaults; `from` may be NULL.
+ * UV_EINVAL when its size was not set. */
+int uvws__options_read(uvws_options_t* to, const uvws_options_t* from);
+int uvws__server_options_read(uvws_server_options_t* to,
+                              const uvws_server_options_t* from);
+int uvws__accept_options_read(uvws_accept_options_t* to,
+                              const uvws_accept_options_t* from);
+
+/* The caller's headers as the protocol room wants them: *fields must be freed.
+ * UV_EINVAL when one is not allowed, UV_ENOMEM. */
+int uvws__fields_read(const uvws_header_t* headers, unsigned n,
+                      uvws__field_t** fields);
+
+#endif /* UVWS_SRC_OPTIONS_H_ */

@@ -1,0 +1,145 @@
+#include "outbound.h"
+
+#include <string.h>
+
+#include "alloc.h"
+#include "blob.h"
+#include "protocol/close-code.h"
+#include "protocol/mask.h"
+
+/* A frame is built in the place it is sent from, which the stream hands out, so
+ * that copying and masking are one pass. Only a large frame of a server, which
+ * needs no mask, is sent from where it lies.
+ *
+ * The stream counts a message's payload as body, which is what bufferedAmount
+ * sums up; headers and control frames are head, and count nowhere but in the
+ * queue. */
+
+static const size_t DIRECT_MIN = 16 * 1024; /* below, a copy is cheaper than a
+                                               system call of its own */
+
+/* The last ping or pong that has to be remembered. */
+struct uvws__ping_s {
+  uint64_t sent_at;
+  size_t len;
+  uint8_t data[UVWS__CONTROL_MAX];
+};
+
+struct uvws__pong_s {
+  size_t len;
+  uint8_t data[UVWS__CONTROL_MAX];
+};
+
+static bool is_client(const uvws__conn_t* conn) {
+  return conn->server == NULL;
+}
+
+static int send_control(uvws__conn_t* conn, uint8_t opcode, const void* data,
+                        size_t len) {
+  uint8_t header[UVWS__FRAME_HEADER_MAX];
+  uint8_t mask[4] = {0, 0, 0, 0};
+  /* RFC 6455, 5.3: a fresh, unpredictable key for each frame. */
+  int status =
+      is_client(conn) ? uvws__loop_random(conn->loop, mask, sizeof(mask)) : 0;
+  if (status != 0) return status;
+  size_t size = uvws__frame_header_write(header, opcode, len,
+                                         is_client(conn) ? mask : NULL);
+  uint8_t* room = uvws__stream_reserve(conn->stream, size + len, 0);
+  if (room == NULL) return UV_ENOMEM;
+  memcpy(room, header, size);
+  uvws__mask(room + size, data, len, mask, 0);
+  return 0;
+}
+
+static int send_masked(uvws__conn_t* conn, uint8_t opcode, const void* data,
+                       size_t len) {
+  uint8_t mask[4];
+  int status = uvws__loop_random(conn->loop, mask, sizeof(mask));
+  if (status != 0) return status;
+  size_t size = uvws__frame_header_size(len, true);
+  uint8_t* room = uvws__stream_reserve(conn->stream, size, len);
+  if (room == NULL) return UV_ENOMEM;
+  uvws__frame_header_write(room, opcode, len, mask);
+  uvws__mask(room + size, data, len, mask, 0);
+  if (len >= DIRECT_MIN) uvws__stream_flush(conn->stream);
+  return 0;
+}
+
+static int send_plain(uvws__conn_t* conn, uint8_t opcode, const void* data,
+                      size_t len, uvws_blob_t* blob) {
+  uint8_t header[UVWS__FRAME_HEADER_MAX];
+  size_t size = uvws__frame_header_write(header, opcode, len, NULL);
+  if (len >= DIRECT_MIN)
+    return uvws__stream_send(conn->stream, header, size, data, len,
+                             blob == NULL ? NULL : &uvws__blob_keeper, blob);
+  uint8_t* room = uvws__stream_reserve(conn->stream, size, len);
+  if (room == NULL) return UV_ENOMEM;
+  memcpy(room, header, size);
+  if (len > 0) memcpy(room + size, data, len);
+  return 0;
+}
+
+int uvws__conn_send(uvws__conn_t* conn, uint8_t opcode, const void* data,
+                    size_t len, uvws_blob_t* blob) {
+  if (conn->stream->write_status != 0) return conn->stream->write_status;
+  int status = is_client(conn) ? send_masked(conn, opcode, data, len)
+                               : send_plain(conn, opcode, data, len, blob);
+  if (status == 0) conn->ws->buffered_amount += len;
+  return status;
+}
+
+int uvws__conn_send_ping(uvws__conn_t* conn, const void* data, size_t len) {
+  struct uvws__ping_s* ping = conn->ping;
+  if (ping == NULL) ping = uvws__malloc(sizeof(*ping));
+  if (ping == NULL) return UV_ENOMEM;
+  conn->ping = ping;
+  ping->sent_at = uv_hrtime();
+  ping->len = len;
+  if (len > 0) memcpy(ping->data, data, len);
+  return send_control(conn, UVWS__OP_PING, ping->data, len);
+}
+
+uint64_t uvws__conn_take_pong(uvws__conn_t* conn, const void* data,
+                              size_t len) {
+  struct uvws__ping_s* ping = conn->ping;
+  if (ping == NULL || ping->len != len || memcmp(ping->data, data, len) != 0)
+    return 0;
+  uint64_t elapsed = uv_hrtime() - ping->sent_at;
+  conn->ping = NULL;
+  uvws__free(ping);
+  return elapsed > 0 ? elapsed : 1;
+}
+
+int uvws__conn_send_pong(uvws__conn_t* conn, const void* data, size_t len) {
+  if (conn->stream->outbox == NULL)
+    return send_control(conn, UVWS__OP_PONG, data, len);
+  if (conn->pong == NULL) conn->pong = uvws__malloc(sizeof(*conn->pong));
+  if (conn->pong == NULL) return UV_ENOMEM;
+  conn->pong->len = len;
+  memcpy(conn->pong->data, data, len);
+  return 0;
+}
+
+void uvws__conn_send_waiting_pong(uvws__conn_t* conn) {
+  struct uvws__pong_s* pong = conn->pong;
+  if (pong == NULL || conn->close_sent) return;
+  conn->pong = NULL;
+  if (send_control(conn, UVWS__OP_PONG, pong->data, pong->len) != 0)
+    uvws__conn_fail(conn, UVWS__FAIL_NO_MEMORY);
+  uvws__free(pong);
+}
+
+int uvws__conn_send_close(uvws__conn_t* conn, unsigned code, const char* reason,
+                          size_t len) {
+  uint8_t payload[UVWS__CONTROL_MAX];
+  size_t size = 0;
+  if (code != 0) {
+    payload[0] = (uint8_t)(code >> 8);
+    payload[1] = (uint8_t)code;
+    if (len > 0) memcpy(payload + 2, reason, len);
+    size = 2 + len;
+  }
+  int status = send_control(conn, UVWS__OP_CLOSE, payload, size);
+  if (status == 0) conn->close_sent = true;
+  return status;
+}

@@ -1,0 +1,67 @@
+#ifndef UVWS_SRC_PROTOCOL_FRAME_H_
+#define UVWS_SRC_PROTOCOL_FRAME_H_
+
+/* The frame codec of RFC 6455, section 5: one header encoder, and one streaming
+ * parser for both roles. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "protocol/failure.h"
+
+/* Our own role; the peer has the other one. */
+typedef enum { UVWS__CLIENT, UVWS__SERVER } uvws__role_t;
+
+/* RFC 6455, 11.8 */
+enum {
+  UVWS__OP_CONTINUATION = 0x0,
+  UVWS__OP_TEXT = 0x1,
+  UVWS__OP_BINARY = 0x2,
+  UVWS__OP_CLOSE = 0x8,
+  UVWS__OP_PING = 0x9,
+  UVWS__OP_PONG = 0xA
+};
+
+#define UVWS__FRAME_HEADER_MAX 14
+#define UVWS__CONTROL_MAX      125 /* RFC 6455, 5.5 */
+
+/* The size that a frame header for `len` bytes of payload has. */
+size_t uvws__frame_header_size(uint64_t len, bool masked);
+
+/* Writes such a header of a final, unfragmented frame; `mask` is NULL on the
+ * server role. Returns its size. */
+size_t uvws__frame_header_write(uint8_t* out, uint8_t opcode, uint64_t len,
+                                const uint8_t mask[4]);
+
+typedef struct uvws__parser_s {
+  uint64_t remaining; /* payload of the current frame that is still to come */
+  uint8_t mask[4];    /* of the current frame; zeros when it is not masked */
+  uint8_t opcode;     /* of the current frame */
+  bool fin;
+  uint8_t role;
+  bool in_payload; /* a header is complete, its payload is not */
+  bool in_message; /* a data frame without FIN is waiting for continuations */
+  uint8_t phase;   /* position in the mask */
+  uint8_t have;    /* bytes of a header that was split */
+  uint8_t header[UVWS__FRAME_HEADER_MAX];
+} uvws__parser_t;
+
+typedef enum {
+  UVWS__PARSED_MORE,    /* all input was taken */
+  UVWS__PARSED_HEADER,  /* opcode, fin and remaining are those of a new frame */
+  UVWS__PARSED_PAYLOAD, /* unmasked bytes, possibly none; the frame's last ones
+                           when remaining is 0 */
+  UVWS__PARSED_FAILED
+} uvws__parsed_t;
+
+void uvws__parser_init(uvws__parser_t* parser, uvws__role_t role);
+
+/* Takes bytes from *at, *left, which move on, and reports the next event. The
+ * input must be writable: payload is unmasked where it lies, and *payload
+ * points to it with *len bytes. */
+uvws__parsed_t uvws__parse(uvws__parser_t* parser, uint8_t** at, size_t* left,
+                           uint8_t** payload, size_t* len,
+                           uvws__failure_t* failure);
+
+#endif /* UVWS_SRC_PROTOCOL_FRAME_H_ */

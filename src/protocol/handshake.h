@@ -1,0 +1,93 @@
+#ifndef UVWS_SRC_PROTOCOL_HANDSHAKE_H_
+#define UVWS_SRC_PROTOCOL_HANDSHAKE_H_
+
+/* The opening handshake of RFC 6455, section 4, on both roles: pure functions
+ * from heads to answers. */
+
+#include "protocol/accept-key.h"
+#include "protocol/head.h"
+
+/* How many subprotocols a request may offer. RFC 6455 names no limit; without
+ * one, looking for duplicates takes time quadratic in what a peer sends. */
+#define UVWS__MAX_OFFERED_PROTOCOLS 128
+
+/* A built message: `len` bytes at `data`, from uvws__malloc; data is NULL when
+ * there was no memory. */
+typedef struct uvws__text_s {
+  char* data;
+  size_t len;
+} uvws__text_t;
+
+/* What a client asks for. */
+typedef struct uvws__offer_s {
+  const char* target;    /* request target: path and query */
+  const char* authority; /* Host header */
+  const char* username; /* Basic credentials, or NULL for none; they give way */
+  const char* password; /* to an Authorization line among the fields */
+  const char* origin;   /* or NULL */
+  const char* const* protocols;
+  unsigned n_protocols;
+  const char* extensions;      /* Sec-WebSocket-Extensions offer, or NULL */
+  const uvws__field_t* fields; /* the caller's own header lines */
+  unsigned n_fields;
+} uvws__offer_t;
+
+/* What came out of a handshake; the strings point into the head. */
+typedef struct uvws__agreement_s {
+  const char* protocol;   /* "" for none */
+  const char* extensions; /* the header's value as sent, "" for none */
+} uvws__agreement_t;
+
+/* Writes the key for `nonce` into `key` and builds the request. */
+uvws__text_t uvws__handshake_request(const uvws__offer_t* offer,
+                                     const uint8_t nonce[UVWS__NONCE_SIZE],
+                                     char key[UVWS__KEY_SIZE]);
+
+/* Client: checks the server's final response against what was offered. The
+ * agreement is filled in when it is UVWS__OK. */
+uvws__failure_t uvws__handshake_check_response(const uvws__head_t* head,
+                                               const uvws__offer_t* offer,
+                                               const char* key,
+                                               uvws__agreement_t* agreement);
+
+/* Server: checks everything in a request that the protocol prescribes (4.2.1).
+ * The Origin is a question of policy: see the next function. */
+uvws__failure_t uvws__handshake_check_request(const uvws__head_t* head);
+
+/* Whether the Origin header is absent, or names the host (and port) that the
+ * request was sent to, compared with scheme default ports filled in. */
+bool uvws__handshake_same_origin(const uvws__head_t* head);
+
+/* The `index`-th subprotocol that the request offers, over all its
+ * Sec-WebSocket-Protocol lines: its length is put into *len; NULL when there
+ * are no more. Not NUL-terminated. */
+const char* uvws__handshake_offered_protocol(const uvws__head_t* head,
+                                             unsigned index, size_t* len);
+
+/* Server: the 101 response to a request that has passed the check. protocol
+ * and extensions may be NULL or "" for none. */
+uvws__text_t uvws__handshake_response(const uvws__head_t* request,
+                                      const char* protocol,
+                                      const char* extensions,
+                                      const uvws__field_t* fields,
+                                      unsigned n_fields);
+
+/* Server: any other final response but a 204, which has no Content-Length; it
+ * says Connection: close. The headers that a status needs (Upgrade and
+ * Sec-WebSocket-Version with 426, Allow with 405) are added unless `fields` has
+ * them. */
+uvws__text_t uvws__handshake_refusal(unsigned http_status,
+                                     const uvws__field_t* fields,
+                                     unsigned n_fields, const void* body,
+                                     size_t len);
+
+/* Whether a caller may add this header line: name a token, value without CR,
+ * LF, NUL and other control characters but HTAB, and not one of the names that
+ * the handshake itself owns. */
+bool uvws__field_is_allowed(const uvws__field_t* field);
+
+/* WebSockets standard, constructor step on protocols: each a token of RFC 9110
+ * and none twice (compared case-sensitively). */
+bool uvws__protocols_are_valid(const char* const* protocols, unsigned n);
+
+#endif /* UVWS_SRC_PROTOCOL_HANDSHAKE_H_ */

@@ -1,0 +1,234 @@
+#include "protocol/message.h"
+
+#include <string.h>
+
+#include "alloc.h"
+#include "protocol/close-code.h"
+
+/* A message that lies whole in one frame and one piece of input is reported
+ * where it lies; the buffer exists only for messages that come in several
+ * pieces. Its size follows the bytes received, never the length that a header
+ * declares: at most max(64 KiB, bytes received) of it may be unused, so a peer
+ * pays for memory with traffic.
+ *
+ * Text is validated as its bytes come, so the first byte that cannot be UTF-8
+ * fails the connection, wherever in a frame it stands.
+ *
+ * A receiver that discards has no buffer to grow and no text to validate, but
+ * keeps checking frames: the close frame must still be found. */
+
+static const size_t SLACK = 64 * 1024;
+static const size_t DIRECT_MIN = 16 * 1024; /* below, one copy is cheaper than
+                                               a read that carries only this */
+static const size_t READ_AHEAD = 4 * 1024;
+
+void uvws__receiver_init(uvws__receiver_t* receiver, uvws__role_t role,
+                         const uvws__limits_t* limits) {
+  memset(receiver, 0, sizeof(*receiver));
+  uvws__parser_init(&receiver->parser, role);
+  receiver->limits = limits;
+}
+
+static void drop_buffer(uvws__receiver_t* receiver) {
+  uvws__free(receiver->buffer);
+  receiver->buffer = NULL;
+  receiver->len = receiver->capacity = 0;
+  receiver->delivered = false;
+}
+
+void uvws__receiver_clear(uvws__receiver_t* receiver) {
+  drop_buffer(receiver);
+  uvws__free(receiver->control);
+  receiver->control = NULL;
+}
+
+void uvws__receiver_discard(uvws__receiver_t* receiver) {
+  receiver->discarding = true;
+}
+
+uint8_t* uvws__receiver_take(uvws__receiver_t* receiver) {
+  uint8_t* buffer = receiver->buffer;
+  receiver->buffer = NULL;
+  drop_buffer(receiver);
+  return buffer;
+}
+
+static bool is_data(const uvws__parser_t* parser) {
+  return parser->opcode <= UVWS__OP_BINARY;
+}
+
+static bool resize(uvws__receiver_t* receiver, size_t capacity) {
+  uint8_t* buffer = uvws__realloc(receiver->buffer, capacity);
+  if (buffer == NULL) return false;
+  receiver->buffer = buffer;
+  receiver->capacity = capacity;
+  return true;
+}
+
+/* What may be allocated beyond `received` bytes: see above. */
+static size_t spare(size_t received, uint64_t useful) {
+  size_t most = received > SLACK ? received : SLACK;
+  return useful < most ? (size_t)useful : most;
+}
+
+/* Makes room for `len` bytes that have come. */
+static bool grow(uvws__receiver_t* receiver, size_t len) {
+  const uvws__parser_t* parser = &receiver->parser;
+  size_t needed = receiver->len + len;
+  uint64_t useful = parser->fin ? parser->remaining : UINT64_MAX;
+  return needed <= receiver->capacity ||
+         resize(receiver, needed + spare(needed, useful));
+}
+
+bool uvws__receiver_tail(uvws__receiver_t* receiver, uint8_t** tail,
+                         size_t* room, size_t* wanted) {
+  const uvws__parser_t* parser = &receiver->parser;
+  if (!parser->in_payload || !is_data(parser) || receiver->discarding ||
+      parser->remaining < DIRECT_MIN)
+    return false;
+  if (receiver->capacity - receiver->len < DIRECT_MIN &&
+      !resize(receiver, receiver->len + spare(receiver->len,
+                                              parser->remaining + READ_AHEAD)))
+    return false;
+  *tail = receiver->buffer + receiver->len;
+  *room = receiver->capacity - receiver->len;
+  *wanted = *room;
+  if (*wanted > parser->remaining) *wanted = (size_t)parser->remaining;
+  if (*room > *wanted + READ_AHEAD) *room = *wanted + READ_AHEAD;
+  return true;
+}
+
+/* RFC 6455, 5.4 and 10.4: limits are checked on what a header declares, before
+ * any of its payload has come. */
+static uvws__failure_t begin_data(uvws__receiver_t* receiver) {
+  const uvws__parser_t* parser = &receiver->parser;
+  if (receiver->discarding) return UVWS__OK;
+  if (parser->opcode != UVWS__OP_CONTINUATION) {
+    receiver->type = parser->opcode;
+    receiver->fragments = 0;
+    receiver->utf8 = (uvws__utf8_t){0, 0, 0};
+  }
+  if (++receiver->fragments > receiver->limits->max_fragments)
+    return UVWS__FAIL_TOO_MANY_FRAGMENTS;
+  if (receiver->len > receiver->limits->max_message ||
+      parser->remaining > receiver->limits->max_message - receiver->len)
+    return UVWS__FAIL_MESSAGE_TOO_BIG;
+  return UVWS__OK;
+}
+
+static uvws__received_kind_t take_data(uvws__receiver_t* receiver,
+                                       const uint8_t* data, size_t len,
+                                       uvws__received_t* received) {
+  const uvws__parser_t* parser = &receiver->parser;
+  bool last = parser->fin && parser->remaining == 0;
+  if (receiver->discarding) {
+    drop_buffer(receiver);
+    return UVWS__RECEIVED_NOTHING;
+  }
+  if (receiver->type == UVWS__OP_TEXT &&
+      !(uvws__utf8_feed(&receiver->utf8, data, len) &&
+        (!last || uvws__utf8_is_complete(&receiver->utf8)))) {
+    received->failure = UVWS__FAIL_TEXT_UTF8; /* RFC 6455, 8.1 */
+    return UVWS__RECEIVED_FAILURE;
+  }
+  if (last && receiver->len == 0 && data != receiver->buffer) {
+    received->data = data;
+    received->len = len;
+    received->buffered = false;
+  } else {
+    bool in_place =
+        receiver->buffer != NULL && data == receiver->buffer + receiver->len;
+    if (!in_place && len > 0) {
+      if (!grow(receiver, len)) {
+        received->failure = UVWS__FAIL_NO_MEMORY;
+        return UVWS__RECEIVED_FAILURE;
+      }
+      memcpy(receiver->buffer + receiver->len, data, len);
+    }
+    receiver->len += len;
+    if (!last) return UVWS__RECEIVED_NOTHING;
+    received->data = receiver->buffer;
+    received->len = receiver->len;
+    received->buffered = true;
+  }
+  received->type = receiver->type;
+  receiver->delivered = true;
+  return UVWS__RECEIVED_MESSAGE;
+}
+
+/* RFC 6455, 5.5.1 and 7.4 */
+static uvws__received_kind_t read_close(uvws__received_t* received) {
+  if (received->len == 0) {
+    received->code = UVWS__CLOSE_NO_STATUS;
+    return UVWS__RECEIVED_CLOSE;
+  }
+  received->failure = UVWS__FAIL_CLOSE_LENGTH;
+  if (received->len < 2) return UVWS__RECEIVED_FAILURE;
+  received->code = (uint16_t)(received->data[0] << 8 | received->data[1]);
+  received->data += 2;
+  received->len -= 2;
+  received->failure = UVWS__FAIL_CLOSE_CODE;
+  if (!uvws__close_code_is_valid(received->code)) return UVWS__RECEIVED_FAILURE;
+  received->failure = UVWS__FAIL_CLOSE_UTF8;
+  if (!uvws__utf8_is_valid(received->data, received->len))
+    return UVWS__RECEIVED_FAILURE;
+  received->failure = UVWS__OK;
+  return UVWS__RECEIVED_CLOSE;
+}
+
+static uvws__received_kind_t take_control(uvws__receiver_t* receiver,
+                                          const uint8_t* data, size_t len,
+                                          uvws__received_t* received) {
+  const uvws__parser_t* parser = &receiver->parser;
+  bool whole = parser->remaining == 0 && receiver->control_len == 0;
+  if (!whole) {
+    if (receiver->control == NULL)
+      receiver->control = uvws__malloc(UVWS__CONTROL_MAX);
+    if (receiver->control == NULL) {
+      received->failure = UVWS__FAIL_NO_MEMORY;
+      return UVWS__RECEIVED_FAILURE;
+    }
+    memcpy(receiver->control + receiver->control_len, data, len);
+    receiver->control_len = (uint8_t)(receiver->control_len + len);
+    if (parser->remaining > 0) return UVWS__RECEIVED_NOTHING;
+  }
+  received->data = whole ? data : receiver->control;
+  received->len = whole ? len : receiver->control_len;
+  receiver->control_len = 0;
+  switch (parser->opcode) {
+    case UVWS__OP_PING: return UVWS__RECEIVED_PING;
+    case UVWS__OP_PONG: return UVWS__RECEIVED_PONG;
+    default: return read_close(received);
+  }
+}
+
+uvws__received_kind_t uvws__receive(uvws__receiver_t* receiver, uint8_t** at,
+                                    size_t* left, uvws__received_t* received) {
+  memset(received, 0, sizeof(*received));
+  if (receiver->delivered) drop_buffer(receiver);
+  if (receiver->control != NULL && receiver->control_len == 0) {
+    uvws__free(receiver->control);
+    receiver->control = NULL;
+  }
+  for (;;) {
+    uint8_t* payload;
+    size_t len;
+    uvws__received_kind_t kind = UVWS__RECEIVED_NOTHING;
+    switch (uvws__parse(&receiver->parser, at, left, &payload, &len,
+                        &received->failure)) {
+      case UVWS__PARSED_MORE: return UVWS__RECEIVED_NOTHING;
+      case UVWS__PARSED_FAILED: return UVWS__RECEIVED_FAILURE;
+      case UVWS__PARSED_HEADER:
+        if (is_data(&receiver->parser))
+          received->failure = begin_data(receiver);
+        if (received->failure != UVWS__OK) return UVWS__RECEIVED_FAILURE;
+        break;
+      case UVWS__PARSED_PAYLOAD:
+        kind = is_data(&receiver->parser)
+                   ? take_data(receiver, payload, len, received)
+                   : take_control(receiver, payload, len, received);
+        if (kind != UVWS__RECEIVED_NOTHING) return kind;
+        break;
+    }
+  }
+}

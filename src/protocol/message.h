@@ -1,0 +1,79 @@
+#ifndef UVWS_SRC_PROTOCOL_MESSAGE_H_
+#define UVWS_SRC_PROTOCOL_MESSAGE_H_
+
+/* The receiving side of RFC 6455 above the frames: messages, control frames,
+ * close frames. Bytes in, events out. */
+
+#include "protocol/frame.h"
+#include "protocol/utf8.h"
+
+/* The limits of RFC 6455, 10.4; they may be shared by many receivers. */
+typedef struct uvws__limits_s {
+  uint64_t max_message;
+  uint32_t max_fragments;
+} uvws__limits_t;
+
+typedef struct uvws__receiver_s {
+  const uvws__limits_t* limits;
+  /* The message being assembled; NULL while none needs to be. */
+  uint8_t* buffer;
+  size_t len;
+  size_t capacity;
+  uint8_t* control; /* a control frame's payload that was split; else NULL */
+  uvws__parser_t parser;
+  uint32_t fragments;
+  uvws__utf8_t utf8;
+  uint8_t control_len;
+  uint8_t type; /* UVWS__OP_TEXT or UVWS__OP_BINARY: of the message */
+  bool
+      delivered; /* the buffer's message was reported: the next call drops it */
+  bool discarding; /* data frames are checked as frames, then thrown away */
+} uvws__receiver_t;
+
+typedef enum {
+  UVWS__RECEIVED_NOTHING, /* all input was taken */
+  UVWS__RECEIVED_MESSAGE,
+  UVWS__RECEIVED_PING,
+  UVWS__RECEIVED_PONG,
+  UVWS__RECEIVED_CLOSE,
+  UVWS__RECEIVED_FAILURE /* feed no more */
+} uvws__received_kind_t;
+
+typedef struct uvws__received_s {
+  /* A message, the payload of a ping or pong, a close reason: valid until the
+   * next call. */
+  const uint8_t* data;
+  size_t len;
+  uint8_t type; /* message: UVWS__OP_TEXT or UVWS__OP_BINARY */
+  bool
+      buffered; /* message: lies in the receiver's buffer, which may be taken */
+  uint16_t code; /* close: the code, or 1005 when the frame had none */
+  uvws__failure_t failure;
+} uvws__received_t;
+
+void uvws__receiver_init(uvws__receiver_t* receiver, uvws__role_t role,
+                         const uvws__limits_t* limits);
+void uvws__receiver_clear(uvws__receiver_t* receiver);
+
+/* Takes bytes from *at, *left, which move on, until there is something to
+ * report. To be called again, also with *left 0, until it reports nothing. */
+uvws__received_kind_t uvws__receive(uvws__receiver_t* receiver, uint8_t** at,
+                                    size_t* left, uvws__received_t* received);
+
+/* From now on only control frames are reported. May be called at any time, even
+ * while a reported message is still in use. */
+void uvws__receiver_discard(uvws__receiver_t* receiver);
+
+/* Takes the buffer of the message just reported, which must be `buffered`; the
+ * caller frees it by uvws__free(). */
+uint8_t* uvws__receiver_take(uvws__receiver_t* receiver);
+
+/* Where the next bytes of input may be put so that they need not be copied:
+ * false when the loop's own buffer serves as well. *wanted is the number of
+ * bytes that belong there; *room, which is more where possible, lets a read end
+ * short and so spares a second one. Whatever is read beyond *wanted must be
+ * moved elsewhere before uvws__receive() is called for the first *wanted. */
+bool uvws__receiver_tail(uvws__receiver_t* receiver, uint8_t** tail,
+                         size_t* room, size_t* wanted);
+
+#endif /* UVWS_SRC_PROTOCOL_MESSAGE_H_ */

@@ -1,0 +1,408 @@
+#include <string.h>
+
+#include "alloc.h"
+#include "connection.h"
+#include "error.h"
+#include "opening.h"
+#include "protocol/handshake.h"
+#include "server.h"
+
+/* A request lives from an accepted stream to a decision: accepted, its stream
+ * goes to a connection; otherwise it answers, lingers as every ending does, and
+ * closes the stream itself. It is freed when the stream is gone from it, but
+ * never while the user's own callback for it is running. */
+
+typedef enum {
+  READING,   /* the head is coming */
+  UNDECIDED, /* the user has been asked */
+  ANSWERED,  /* a response other than 101 is on its way, or the stream closes */
+  ACCEPTED   /* the stream is a connection's */
+} request_state_t;
+
+struct uvws_request_s {
+  uvws__server_t* server;
+  uvws__stream_t* stream;
+  uvws__head_t* head;
+  uvws_request_t* next;
+  uvws_request_t** link;
+  uvws__deadline_t deadline;
+  uvws__deferred_t cancel; /* the server closes */
+  uint8_t* rest;           /* what came behind the head */
+  size_t rest_len;
+  char** protocols; /* offered; one allocation */
+  unsigned n_protocols;
+  request_state_t state;
+  bool in_callback;
+  void* data;
+};
+
+static void free_request(uvws_request_t* request) {
+  *request->link = request->next;
+  if (request->next != NULL) request->next->link = request->link;
+  uvws__wheel_cancel(&request->deadline);
+  uvws__loop_undefer(request->server->loop, &request->cancel);
+  uvws__head_free(request->head);
+  uvws__free(request->rest);
+  uvws__free(request->protocols);
+  uvws__free(request);
+}
+
+static void close_stream(uvws_request_t* request) {
+  request->state = ANSWERED;
+  uvws__stream_close(request->stream);
+}
+
+/* Sends a response and ends the connection. Without memory for the response the
+ * end is the answer. */
+static void end_with(uvws_request_t* request, uvws__text_t response) {
+  uvws__stream_t* stream = request->stream;
+  const uvws__settings_t* settings = request->server->settings;
+  uint8_t* room = response.data == NULL
+                      ? NULL
+                      : uvws__stream_reserve(stream, response.len, 0);
+  if (room == NULL) {
+    close_stream(request);
+    return;
+  }
+  memcpy(room, response.data, response.len);
+  request->state = ANSWERED;
+  uvws__loop_undefer(request->server->loop, &request->cancel);
+  uvws__loop_set_deadline(request->server->loop, &request->deadline,
+                          settings->close_timeout);
+  uvws__stream_linger(stream, true, settings->max_discard);
+}
+
+static void refuse(uvws_request_t* request, uvws__failure_t failure) {
+  const char* text = uvws__failure_text(failure);
+  uvws__field_t plain = {"Content-Type", "text/plain"};
+  uvws__text_t response =
+      uvws__handshake_refusal((unsigned)uvws__failure_http_status(failure),
+                              &plain, 1, text, strlen(text));
+  end_with(request, response);
+  uvws__free(response.data);
+}
+
+/* The user, who has been asked, is told that there is nothing to decide. */
+static void tell_abort(uvws_request_t* request, int status) {
+  uvws__server_t* server = request->server;
+  request->state = ANSWERED;
+  if (SERVER_EMITS(server, abort))
+    server->events->abort(server->shell, request, status);
+}
+
+static void on_deadline(uvws__deadline_t* deadline) {
+  uvws_request_t* request =
+      (uvws_request_t*)((char*)deadline - offsetof(uvws_request_t, deadline));
+  if (request->state == ANSWERED) {
+    uvws__stream_close(request->stream);
+    return;
+  }
+  if (request->state == UNDECIDED) tell_abort(request, UVWS_ETIMEOUT);
+  refuse(request, UVWS__FAIL_HANDSHAKE_TIMEOUT);
+}
+
+static void on_cancel(uvws__deferred_t* deferred) {
+  uvws_request_t* request =
+      (uvws_request_t*)((char*)deferred - offsetof(uvws_request_t, cancel));
+  if (request->state == UNDECIDED) tell_abort(request, UV_ECANCELED);
+  refuse(request, UVWS__FAIL_SHUTTING_DOWN);
+}
+
+void uvws__requests_cancel(uvws__server_t* server, bool now) {
+  for (uvws_request_t* request = server->requests; request != NULL;
+       request = request->next) {
+    if (request->state != ANSWERED)
+      uvws__loop_defer(server->loop, &request->cancel);
+    else if (now)
+      uvws__stream_close(request->stream);
+  }
+}
+
+/* ---- reading ---- */
+
+static bool keep_rest(uvws_request_t* request, const uint8_t* data,
+                      size_t len) {
+  if (len == 0) return true;
+  uint8_t* rest = uvws__realloc(request->rest, request->rest_len + len);
+  if (rest == NULL) return false;
+  memcpy(rest + request->rest_len, data, len);
+  request->rest = rest;
+  request->rest_len += len;
+  return true;
+}
+
+/* The offered subprotocols as strings of their own. */
+static bool read_protocols(uvws_request_t* request) {
+  const uvws__head_t* head = request->head;
+  size_t len, size = 0;
+  unsigned n = 0;
+  while (uvws__handshake_offered_protocol(head, n, &len) != NULL) {
+    size += sizeof(char*) + len + 1;
+    n++;
+  }
+  if (n == 0) return true;
+  request->protocols = uvws__malloc(size);
+  if (request->protocols == NULL) return false;
+  char* at = (char*)(request->protocols + n);
+  for (unsigned i = 0; i < n; i++) {
+    const char* protocol = uvws__handshake_offered_protocol(head, i, &len);
+    request->protocols[i] = at;
+    memcpy(at, protocol, len);
+    at[len] = '\0';
+    at += len + 1;
+  }
+  request->n_protocols = n;
+  return true;
+}
+
+static uvws__failure_t check(const uvws_request_t* request) {
+  uvws__failure_t failure = uvws__handshake_check_request(request->head);
+  if (failure != UVWS__OK) return failure;
+  /* RFC 6455, 10.2: a page of another origin has no business here unless the
+   * server says so. */
+  if (!(request->server->flags & UVWS_SERVER_ANY_ORIGIN) &&
+      !uvws__handshake_same_origin(request->head))
+    return UVWS__FAIL_ORIGIN;
+  return UVWS__OK;
+}
+
+static void ask(uvws_request_t* request) {
+  uvws__server_t* server = request->server;
+  request->state = UNDECIDED;
+  request->in_callback = true;
+  server->events->request(server->shell, request);
+  request->in_callback = false;
+  if (request->state == ACCEPTED)
+    free_request(request);
+  else if (request->state == UNDECIDED && !SERVER_EMITS(server, abort))
+    refuse(request, UVWS__FAIL_UNDECIDED);
+}
+
+static void on_head(uvws_request_t* request, const uint8_t* data, size_t len,
+                    size_t used) {
+  uvws__failure_t failure = check(request);
+  if (failure == UVWS__OK &&
+      !(keep_rest(request, data + used, len - used) && read_protocols(request)))
+    failure = UVWS__FAIL_NO_MEMORY;
+  if (failure == UVWS__OK)
+    ask(request);
+  else
+    refuse(request, failure);
+}
+
+static void on_read(uvws__stream_t* stream, uint8_t* data, size_t len) {
+  uvws_request_t* request = stream->owner;
+  size_t used;
+  uvws__failure_t failure;
+  if (request->state == UNDECIDED) {
+    /* A client that does not wait for the answer is read on to notice when it
+     * leaves, but not without bound. */
+    if (!keep_rest(request, data, len) ||
+        request->rest_len > request->server->settings->max_head)
+      uvws__stream_read_stop(stream);
+    return;
+  }
+  switch (uvws__head_feed(request->head, data, len, &used, &failure)) {
+    case UVWS__HEAD_MORE: break;
+    case UVWS__HEAD_DONE: on_head(request, data, len, used); break;
+    case UVWS__HEAD_FAILED: refuse(request, failure); break;
+  }
+}
+
+static void on_ended(uvws__stream_t* stream, int status) {
+  uvws_request_t* request = stream->owner;
+  if (request->state == UNDECIDED) tell_abort(request, status);
+  close_stream(request);
+}
+
+static void on_write_failed(uvws__stream_t* stream, int status) {
+  (void)status;
+  close_stream(stream->owner);
+}
+
+static void on_lingered(uvws__stream_t* stream) {
+  uvws__stream_close(stream);
+}
+
+static void on_closed(uvws__stream_t* stream) {
+  uvws_request_t* request = stream->owner;
+  uvws__server_t* server = request->server;
+  free_request(request);
+  uvws__server_conn_gone(server);
+}
+
+static const uvws__stream_events_t stream_events = {
+    .read = on_read,
+    .ended = on_ended,
+    .write_failed = on_write_failed,
+    .lingered = on_lingered,
+    .closed = on_closed,
+};
+
+bool uvws__request_begin(uvws__server_t* server, uvws__stream_t* stream) {
+  const uvws__settings_t* settings = server->settings;
+  uvws_request_t* request = uvws__calloc(1, sizeof(*request));
+  if (request == NULL) return false;
+  request->head = uvws__head_new(UVWS__HEAD_REQUEST, settings->max_head,
+                                 settings->max_headers);
+  if (request->head == NULL || uvws__stream_read_start(stream) != 0) {
+    uvws__head_free(request->head);
+    uvws__free(request);
+    return false;
+  }
+  request->server = server;
+  request->stream = stream;
+  request->deadline.passed = on_deadline;
+  request->cancel.run = on_cancel;
+  uvws__stream_own(stream, &stream_events, request);
+  request->next = server->requests;
+  request->link = &server->requests;
+  if (request->next != NULL) request->next->link = &request->next;
+  server->requests = request;
+  uvws__loop_set_deadline(server->loop, &request->deadline,
+                          settings->handshake_timeout);
+  return true;
+}
+
+/* ---- the calls ---- */
+
+const char* uvws_request_target(const uvws_request_t* request) {
+  return uvws__head_target(request->head);
+}
+
+const char* uvws_request_header(const uvws_request_t* request,
+                                const char* name) {
+  return uvws__head_field(request->head, name, NULL);
+}
+
+int uvws_request_header_at(const uvws_request_t* request, unsigned index,
+                           uvws_header_t* header) {
+  if (index >= uvws__head_field_count(request->head)) return UV_ENOENT;
+  uvws__field_t field = uvws__head_field_at(request->head, index);
+  *header = (uvws_header_t){field.name, field.value};
+  return 0;
+}
+
+const char* uvws_request_protocol(const uvws_request_t* request,
+                                  unsigned index) {
+  return index < request->n_protocols ? request->protocols[index] : NULL;
+}
+
+int uvws_request_getpeername(const uvws_request_t* request,
+                             struct sockaddr* name, int* namelen) {
+  return uvws__stream_getpeername(request->stream, name, namelen);
+}
+
+void uvws_request_set_data(uvws_request_t* request, void* data) {
+  request->data = data;
+}
+
+void* uvws_request_get_data(const uvws_request_t* request) {
+  return request->data;
+}
+
+static bool is_offered(const uvws_request_t* request, const char* protocol) {
+  for (unsigned i = 0; i < request->n_protocols; i++)
+    if (strcmp(request->protocols[i], protocol) == 0) return true;
+  return false;
+}
+
+/* The url attribute of an accepted socket. */
+static char* make_url(const uvws_request_t* request) {
+  static const char scheme[] = "ws://";
+  const char* host = uvws__head_field(request->head, "Host", NULL);
+  const char* target = uvws__head_target(request->head);
+  size_t host_len = strlen(host), target_len = strlen(target);
+  char* url = uvws__malloc(sizeof(scheme) + host_len + target_len);
+  if (url == NULL) return NULL;
+  memcpy(url, scheme, sizeof(scheme) - 1);
+  memcpy(url + sizeof(scheme) - 1, host, host_len);
+  memcpy(url + sizeof(scheme) - 1 + host_len, target, target_len + 1);
+  return url;
+}
+
+/* Everything that may fail, the last step queueing the 101 itself. */
+static int prepare(uvws_request_t* request,
+                   const uvws_accept_options_t* options,
+                   const uvws__field_t* fields, uvws__conn_t* conn) {
+  const char* protocol = options->protocol;
+  uvws__text_t response = uvws__handshake_response(
+      request->head, protocol, NULL, fields, options->n_headers);
+  uint8_t* room = NULL;
+  conn->url = make_url(request);
+  if (protocol != NULL)
+    conn->protocol = uvws__strndup(protocol, strlen(protocol));
+  if (response.data != NULL && conn->url != NULL &&
+      (protocol == NULL || conn->protocol != NULL))
+    room = uvws__stream_reserve(request->stream, response.len, 0);
+  if (room != NULL) memcpy(room, response.data, response.len);
+  uvws__free(response.data);
+  return room == NULL ? UV_ENOMEM : 0;
+}
+
+static void hand_over(uvws_request_t* request, uvws__conn_t* conn) {
+  uvws__stream_t* stream = request->stream;
+  /* Nothing may be read before `open` has come, at the end of the turn. */
+  uvws__stream_read_stop(stream);
+  conn->server = request->server;
+  conn->http_status = 101;
+  conn->opening->rest = request->rest;
+  conn->opening->rest_len = request->rest_len;
+  request->rest = NULL;
+  uvws__conn_take_stream(conn, stream);
+  uvws__conn_begin(conn);
+  uvws__opening_defer(conn->opening, UVWS__EVENT_UPGRADED);
+  request->state = ACCEPTED;
+  if (!request->in_callback) free_request(request);
+}
+
+static int accept_with(uvws_request_t* request, uvws_t* ws,
+                       const uvws_accept_options_t* options,
+                       const uvws__field_t* fields) {
+  uvws__conn_t* conn;
+  int status = uvws__conn_new(ws, UVWS__SERVER, UVWS__STATE_UPGRADING,
+                              request->server->settings, &conn);
+  if (status != 0) return status;
+  status = prepare(request, options, fields, conn);
+  if (status != 0)
+    uvws__conn_abandon(conn);
+  else
+    hand_over(request, conn);
+  return status;
+}
+
+int uvws_accept(uvws_request_t* request, uvws_t* ws,
+                const uvws_accept_options_t* from) {
+  uvws_accept_options_t options;
+  uvws__field_t* fields;
+  if (request->state != UNDECIDED || request->server->closing)
+    return UV_ECANCELED;
+  if (ws->conn != NULL) return UV_EALREADY;
+  if (ws->loop != request->server->loop->uv) return UV_EINVAL;
+  int status = uvws__accept_options_read(&options, from);
+  if (status != 0) return status;
+  if (options.protocol != NULL && !is_offered(request, options.protocol))
+    return UVWS_EINVALIDACCESS;
+  status = uvws__fields_read(options.headers, options.n_headers, &fields);
+  if (status != 0) return status;
+  status = accept_with(request, ws, &options, fields);
+  uvws__free(fields);
+  return status;
+}
+
+int uvws_reject(uvws_request_t* request, int http_status,
+                const uvws_header_t* headers, unsigned n_headers,
+                const void* body, size_t len) {
+  uvws__field_t* fields;
+  if (request->state != UNDECIDED) return UV_ECANCELED;
+  if (http_status < 200 || http_status > 599) return UV_EINVAL;
+  int status = uvws__fields_read(headers, n_headers, &fields);
+  if (status != 0) return status;
+  uvws__text_t response = uvws__handshake_refusal((unsigned)http_status, fields,
+                                                  n_headers, body, len);
+  uvws__free(fields);
+  if (response.data == NULL) return UV_ENOMEM;
+  end_with(request, response);
+  uvws__free(response.data);
+  return 0;
+}

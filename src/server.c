@@ -1,0 +1,265 @@
+#include "server.h"
+
+#include <string.h>
+
+#include "alloc.h"
+#include "connection.h"
+#include "protocol/close-code.h"
+
+/* A server counts every connection from the accepted stream to the closed
+ * handle, whether a request or a socket stands behind it, and every listening
+ * handle. When it closes and both counts are zero, it leaves the loop and its
+ * `close` event comes.
+ *
+ * At the connection cap, or when there is no memory, a connection is simply not
+ * accepted: libuv then stops polling that listening handle, and the kernel's
+ * backlog holds back the rest. */
+
+static const uint32_t RETRY_MS = 100; /* after accepting failed */
+
+static void accept_waiting(uvws__server_t* server);
+
+static void on_left(void* arg) {
+  uvws__server_t* server = arg;
+  uvws_server_t* shell = server->shell;
+  const uvws_server_events_t* events = server->events;
+  bool emits = SERVER_EMITS(server, close);
+  uvws__settings_unref(server->settings);
+  uvws__free(server);
+  shell->impl = NULL;
+  if (emits) events->close(shell);
+}
+
+static void on_finish(uvws__deferred_t* deferred) {
+  uvws__server_t* server =
+      (uvws__server_t*)((char*)deferred - offsetof(uvws__server_t, finish));
+  uvws__wheel_cancel(&server->deadline);
+  uvws__loop_leave(server->loop, on_left, server);
+}
+
+static void finish_if_done(uvws__server_t* server) {
+  if (server->closing && server->connections == 0 && server->listenings == NULL)
+    uvws__loop_defer(server->loop, &server->finish);
+}
+
+void uvws__server_conn_gone(uvws__server_t* server) {
+  server->connections--;
+  accept_waiting(server);
+  finish_if_done(server);
+}
+
+/* ---- accepting ---- */
+
+static void report_error(uvws__server_t* server, int status) {
+  if (SERVER_EMITS(server, error)) server->events->error(server->shell, status);
+}
+
+static void on_orphan_closed(uvws__stream_t* stream) {
+  uvws__server_conn_gone(stream->owner);
+}
+
+/* A stream that could not be accepted, or has nobody to take it. */
+static const uvws__stream_events_t orphan_events = {.closed = on_orphan_closed};
+
+static void accept_one(uvws__listening_t* listening) {
+  uvws__server_t* server = listening->server;
+  uvws__stream_t* stream;
+  listening->has_waiting = true;
+  if (server->closing || server->connections >= server->max_connections) return;
+  int status = uvws__listener_accept(listening->stream, &stream);
+  if (stream != NULL) {
+    server->connections++;
+    listening->has_waiting = status != 0;
+    if (status == 0 && !uvws__request_begin(server, stream)) status = UV_ENOMEM;
+    if (status != 0) {
+      uvws__stream_own(stream, &orphan_events, server);
+      uvws__stream_close(stream);
+    }
+  }
+  if (status == 0) return;
+  if (listening->has_waiting)
+    uvws__loop_set_deadline(server->loop, &server->deadline, RETRY_MS);
+  report_error(server, status);
+}
+
+static void accept_waiting(uvws__server_t* server) {
+  uvws__listening_t* listening = server->listenings;
+  for (; listening != NULL; listening = listening->next)
+    if (listening->has_waiting) accept_one(listening);
+}
+
+static void on_connection(uvws__stream_t* listener, int status) {
+  uvws__listening_t* listening = listener->owner;
+  if (status == 0)
+    accept_one(listening);
+  else
+    report_error(listening->server, status);
+}
+
+static void on_listener_closed(uvws__stream_t* listener) {
+  uvws__listening_t* listening = listener->owner;
+  uvws__server_t* server = listening->server;
+  uvws__listening_t** link = &server->listenings;
+  while (*link != listening) link = &(*link)->next;
+  *link = listening->next;
+  uvws__free(listening);
+  finish_if_done(server);
+}
+
+static const uvws__stream_events_t listener_events = {
+    .connection = on_connection, .closed = on_listener_closed};
+
+/* ---- the calls ---- */
+
+static void on_deadline(uvws__deadline_t* deadline);
+
+int uvws_server_init(uv_loop_t* loop, uvws_server_t* shell,
+                     const uvws_server_events_t* events,
+                     const uvws_server_options_t* from) {
+  uvws_server_options_t options;
+  if (loop == NULL || shell == NULL || events == NULL ||
+      events->size <= offsetof(uvws_server_events_t, request) ||
+      events->request == NULL)
+    return UV_EINVAL;
+  int status = uvws__server_options_read(&options, from);
+  if (status != 0) return status;
+  uvws__server_t* server = uvws__calloc(1, sizeof(*server));
+  if (server == NULL) return UV_ENOMEM;
+  server->settings = uvws__settings_for_server(&options);
+  status = server->settings == NULL ? UV_ENOMEM
+                                    : uvws__loop_enter(loop, &server->loop);
+  if (status != 0) {
+    uvws__settings_unref(server->settings);
+    uvws__free(server);
+    return status;
+  }
+  server->shell = shell;
+  server->events = events;
+  server->flags = options.flags;
+  server->max_connections = options.max_connections;
+  server->deadline.passed = on_deadline;
+  server->finish.run = on_finish;
+  void* data = shell->data;
+  memset(shell, 0, sizeof(*shell));
+  shell->data = data;
+  shell->loop = loop;
+  shell->impl = server;
+  return 0;
+}
+
+/* Adds an entry at the end, before its stream exists. */
+static uvws__listening_t* add_listening(uvws__server_t* server, bool is_tcp) {
+  uvws__listening_t* listening = uvws__calloc(1, sizeof(*listening));
+  if (listening == NULL) return NULL;
+  listening->server = server;
+  listening->is_tcp = is_tcp;
+  uvws__listening_t** link = &server->listenings;
+  while (*link != NULL) link = &(*link)->next;
+  *link = listening;
+  return listening;
+}
+
+static int listen_on(uvws_server_t* shell, const struct sockaddr* addr,
+                     const char* pipe, int backlog) {
+  uvws__server_t* server = shell->impl;
+  if (server == NULL || server->closing) return UV_ECANCELED;
+  uvws__listening_t* listening = add_listening(server, pipe == NULL);
+  if (listening == NULL) return UV_ENOMEM;
+  int status =
+      pipe == NULL
+          ? uvws__listener_tcp(server->loop, addr, backlog, &listener_events,
+                               listening, &listening->stream)
+          : uvws__listener_pipe(server->loop, pipe, backlog, &listener_events,
+                                listening, &listening->stream);
+  if (listening->stream == NULL) {
+    uvws__listening_t** link = &server->listenings;
+    while (*link != listening) link = &(*link)->next;
+    *link = NULL;
+    uvws__free(listening);
+  } else if (server->unreferenced) {
+    uvws__stream_set_ref(listening->stream, false);
+  }
+  return status;
+}
+
+int uvws_listen(uvws_server_t* server, const struct sockaddr* addr,
+                int backlog) {
+  return listen_on(server, addr, NULL, backlog);
+}
+
+int uvws_listen_pipe(uvws_server_t* server, const char* name, int backlog) {
+  return listen_on(server, NULL, name, backlog);
+}
+
+int uvws_server_getsockname(const uvws_server_t* shell, struct sockaddr* name,
+                            int* namelen) {
+  const uvws__listening_t* listening =
+      shell->impl == NULL ? NULL : shell->impl->listenings;
+  while (listening != NULL && !listening->is_tcp) listening = listening->next;
+  if (listening == NULL) return UV_ENOTCONN;
+  return uvws__listener_getsockname(listening->stream, name, namelen);
+}
+
+unsigned uvws_server_connections(const uvws_server_t* shell) {
+  return shell->impl == NULL ? 0 : shell->impl->connections;
+}
+
+static void end_sockets(uvws__server_t* server, bool now) {
+  for (uvws__conn_t* conn = server->loop->conns; conn != NULL;
+       conn = conn->next) {
+    if (conn->server != server) continue;
+    if (conn->state == UVWS__STATE_UPGRADING)
+      uvws__conn_fail(conn, UVWS__FAIL_SHUTTING_DOWN);
+    else if (now || uvws_close(conn->ws, UVWS__CLOSE_GOING_AWAY, NULL, 0) != 0)
+      uvws_terminate(conn->ws);
+  }
+}
+
+static void on_deadline(uvws__deadline_t* deadline) {
+  uvws__server_t* server =
+      (uvws__server_t*)((char*)deadline - offsetof(uvws__server_t, deadline));
+  if (!server->closing) {
+    accept_waiting(server);
+    return;
+  }
+  end_sockets(server, true);
+  uvws__requests_cancel(server, true);
+}
+
+void uvws_server_close(uvws_server_t* shell, uint32_t ms) {
+  uvws__server_t* server = shell->impl;
+  if (server == NULL) return;
+  uint64_t at = uv_hrtime() + (uint64_t)ms * 1000000;
+  if (server->closing && at >= server->closing_at) return;
+  bool again = server->closing;
+  server->closing = true;
+  server->closing_at = at;
+  uvws__loop_set_deadline(server->loop, &server->deadline, ms);
+  if (!again) {
+    uvws__listening_t* listening = server->listenings;
+    for (; listening != NULL; listening = listening->next)
+      uvws__stream_close(listening->stream);
+  }
+  if (!again || ms == 0) {
+    end_sockets(server, ms == 0);
+    uvws__requests_cancel(server, ms == 0);
+  }
+  finish_if_done(server);
+}
+
+static void set_ref(uvws_server_t* shell, bool referenced) {
+  uvws__server_t* server = shell->impl;
+  if (server == NULL) return;
+  server->unreferenced = !referenced;
+  uvws__listening_t* listening = server->listenings;
+  for (; listening != NULL; listening = listening->next)
+    uvws__stream_set_ref(listening->stream, referenced);
+}
+
+void uvws_server_ref(uvws_server_t* server) {
+  set_ref(server, true);
+}
+
+void uvws_server_unref(uvws_server_t* server) {
+  set_ref(server, false);
+}

@@ -1,0 +1,55 @@
+#ifndef UVWS_SRC_SERVER_H_
+#define UVWS_SRC_SERVER_H_
+
+/* What stands behind a uvws_server_t, shared by server.c (listening, closing)
+ * and request.c (from a connection to a decision). */
+
+#include "net/listener.h"
+#include "options.h"
+#include "uvws.h"
+
+typedef struct uvws__server_s uvws__server_t;
+
+typedef struct uvws__listening_s {
+  struct uvws__listening_s* next;
+  uvws__server_t* server;
+  uvws__stream_t* stream;
+  bool is_tcp;
+  bool has_waiting; /* a connection that was not accepted yet */
+} uvws__listening_t;
+
+struct uvws__server_s {
+  uvws_server_t* shell;
+  const uvws_server_events_t* events;
+  uvws__loop_t* loop;
+  uvws__settings_t* settings;
+  uvws__listening_t* listenings; /* in the order of the calls */
+  uvws_request_t* requests;
+  uvws__deadline_t deadline; /* of closing; before, of another try to accept */
+  uvws__deferred_t finish;
+  uint64_t closing_at; /* uv_hrtime() of the deadline */
+  uint32_t flags;
+  uint32_t max_connections;
+  unsigned
+      connections; /* requests and sockets, until their handles are closed */
+  bool closing;
+  bool unreferenced;
+};
+
+/* Whether the user wants to hear of an event, and knew it when he was built. */
+#define SERVER_EMITS(server, event)                                  \
+  ((server)->events->size > offsetof(uvws_server_events_t, event) && \
+   (server)->events->event != NULL)
+
+/* One connection less. */
+void uvws__server_conn_gone(uvws__server_t* server);
+
+/* request.c: takes over a stream that was just accepted. False, and the stream
+ * is still the caller's, when there is no memory. */
+bool uvws__request_begin(uvws__server_t* server, uvws__stream_t* stream);
+
+/* The server is closing: an end for each request, in this turn's end or, when
+ * `now`, without any more words. */
+void uvws__requests_cancel(uvws__server_t* server, bool now);
+
+#endif /* UVWS_SRC_SERVER_H_ */

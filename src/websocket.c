@@ -1,0 +1,303 @@
+#include <assert.h>
+#include <string.h>
+
+#include "alloc.h"
+#include "blob.h"
+#include "connection.h"
+#include "opening.h"
+#include "outbound.h"
+#include "protocol/close-code.h"
+#include "protocol/utf8.h"
+
+/* The calls of include/uvws.h on a socket: the checks that the standard makes,
+ * in its order, then one step into the connection. */
+
+/* Rule 12: every call belongs to the thread of the socket's loop. */
+static uvws__conn_t* conn_of(const uvws_t* ws) {
+  uvws__conn_t* conn = uvws__conn_of(ws);
+  assert(ws->conn == NULL || uvws__loop_is_here(conn->loop));
+  return conn;
+}
+
+static uvws__stream_t* stream_of(const uvws_t* ws) {
+  uvws__conn_t* conn = conn_of(ws);
+  return conn == NULL ? NULL : conn->stream;
+}
+
+int uvws_init(uv_loop_t* loop, uvws_t* ws, const uvws_events_t* events) {
+  if (loop == NULL || ws == NULL || events == NULL ||
+      events->size <= sizeof(size_t))
+    return UV_EINVAL;
+  void* data = ws->data;
+  uvws__conn_forget(ws);
+  memset(ws, 0, sizeof(*ws));
+  ws->data = data;
+  ws->loop = loop;
+  ws->events = events;
+  ws->ready_state = UVWS_CLOSED;
+  ws->binary_type = UVWS_BLOB;
+  return 0;
+}
+
+/* WebSockets standard, 3.1, the constructor's checks, and the Fetch standard's
+ * port blocking, which we report here instead of in a task. */
+static int check_url(uvws__url_t* url, const char* text) {
+  switch (uvws__url_parse(url, text, strlen(text))) {
+    case UVWS__URL_OK: break;
+    case UVWS__URL_NO_MEMORY: return UV_ENOMEM;
+    default: return UVWS_ESYNTAX;
+  }
+  int status = 0;
+  if (uvws__port_is_blocked(url->port))
+    status = UVWS_ESECURITY;
+  else if (url->secure)
+    status = UVWS_ETLS;
+  if (status != 0) uvws__url_clear(url);
+  return status;
+}
+
+static int connect_to(uvws_t* ws, const uvws__url_t* url,
+                      const uvws_options_t* options,
+                      const uvws__field_t* fields) {
+  uvws__conn_t* conn;
+  uvws__settings_t* settings = uvws__settings_for_client(options);
+  if (settings == NULL) return UV_ENOMEM;
+  int status =
+      uvws__conn_new(ws, UVWS__CLIENT, UVWS__STATE_DIALING, settings, &conn);
+  uvws__settings_unref(settings);
+  if (status != 0) return status;
+  conn->url = uvws__strndup(url->href, strlen(url->href));
+  status = conn->url == NULL
+               ? UV_ENOMEM
+               : uvws__opening_start(conn->opening, url, options, fields);
+  if (status != 0)
+    uvws__conn_abandon(conn);
+  else
+    uvws__conn_begin(conn);
+  return status;
+}
+
+static bool origin_is_valid(const char* origin) {
+  uvws__field_t field = {"x", origin};
+  return origin == NULL || uvws__field_is_allowed(&field);
+}
+
+int uvws_connect(uvws_t* ws, const char* text, const uvws_options_t* from) {
+  uvws_options_t options;
+  uvws__field_t* fields = NULL;
+  uvws__url_t url;
+  if (ws->conn != NULL) return UV_EALREADY;
+  int status = uvws__options_read(&options, from);
+  if (status == 0) status = check_url(&url, text);
+  if (status != 0) return status;
+  if (!uvws__protocols_are_valid(options.protocols, options.n_protocols))
+    status = UVWS_ESYNTAX;
+  else if (!origin_is_valid(options.origin))
+    status = UV_EINVAL;
+  else
+    status = uvws__fields_read(options.headers, options.n_headers, &fields);
+  if (status == 0) status = connect_to(ws, &url, &options, fields);
+  uvws__free(fields);
+  uvws__url_clear(&url);
+  return status;
+}
+
+/* What both ways to send share, after the caller's flags are known to be good.
+ * WebSockets standard, 3.1, send(): a message that comes too late is counted
+ * and goes nowhere. */
+static int send_message(uvws_t* ws, unsigned flags, const void* data,
+                        size_t len, uvws_blob_t* blob) {
+  bool text = flags & UVWS_TEXT;
+  if (ws->ready_state == UVWS_CONNECTING) return UVWS_EINVALIDSTATE;
+  if (text && !(flags & UVWS_UTF8_CHECKED) &&
+      !(blob == NULL ? uvws__utf8_is_valid(data, len)
+                     : uvws__blob_is_text(blob)))
+    return UVWS_EUTF8;
+  if (ws->ready_state != UVWS_OPEN) {
+    ws->buffered_amount += len;
+    return UV_ESHUTDOWN;
+  }
+  uint8_t opcode = text ? UVWS__OP_TEXT : UVWS__OP_BINARY;
+  return uvws__conn_send(conn_of(ws), opcode, data, len, blob);
+}
+
+static bool flags_are_valid(unsigned flags) {
+  unsigned type = flags & (UVWS_TEXT | UVWS_BINARY);
+  return (type == UVWS_TEXT || type == UVWS_BINARY) &&
+         !(flags & ~(unsigned)(UVWS_TEXT | UVWS_BINARY | UVWS_UTF8_CHECKED));
+}
+
+int uvws_send(uvws_t* ws, const void* data, size_t len, unsigned flags) {
+  if (!flags_are_valid(flags) || (data == NULL && len > 0)) return UV_EINVAL;
+  return send_message(ws, flags, data, len, NULL);
+}
+
+int uvws_send_blob(uvws_t* ws, uvws_blob_t* blob, unsigned flags) {
+  if (!flags_are_valid(flags) || blob == NULL) return UV_EINVAL;
+  return send_message(ws, flags, uvws_blob_data(blob), uvws_blob_size(blob),
+                      blob);
+}
+
+int uvws_ping(uvws_t* ws, const void* data, size_t len) {
+  if (len > UVWS__CONTROL_MAX || (data == NULL && len > 0)) return UV_EINVAL;
+  if (ws->ready_state != UVWS_OPEN) return UVWS_EINVALIDSTATE;
+  return uvws__conn_send_ping(conn_of(ws), data, len);
+}
+
+/* WebSockets standard, 3.1, close() */
+int uvws_close(uvws_t* ws, int code, const char* reason, size_t len) {
+  uvws__conn_t* conn = ws->conn;
+  if (code != 0 && (code < 0 || !uvws__close_code_is_valid((unsigned)code)))
+    return UVWS_EINVALIDACCESS;
+  if (len > UVWS__CLOSE_REASON_MAX) return UVWS_ESYNTAX;
+  if (!uvws__utf8_is_valid((const uint8_t*)reason, len)) return UVWS_EUTF8;
+  if (ws->ready_state == UVWS_CONNECTING) {
+    uvws__cause_t cause = uvws__cause_of(UVWS__FAIL_ABORTED);
+    uvws__conn_event(conn_of(ws), UVWS__EVENT_CLOSE, &cause);
+  } else if (ws->ready_state == UVWS_OPEN) {
+    if (code == 0 && len > 0) code = UVWS__CLOSE_NORMAL;
+    int status =
+        uvws__conn_send_close(conn_of(ws), (unsigned)code, reason, len);
+    if (status != 0) return status;
+    uvws__conn_event(conn, UVWS__EVENT_CLOSE, NULL);
+  }
+  return 0;
+}
+
+void uvws_terminate(uvws_t* ws) {
+  uvws__cause_t cause = {UV_ECANCELED, UVWS__CLOSE_ABNORMAL, "terminated"};
+  if (ws->conn != NULL)
+    uvws__conn_event(conn_of(ws), UVWS__EVENT_TERMINATE, &cause);
+}
+
+void uvws_flush(uvws_t* ws) {
+  uvws__stream_t* stream = stream_of(ws);
+  if (stream != NULL) uvws__stream_flush(stream);
+}
+
+uvws_ready_state_t uvws_ready_state(const uvws_t* ws) {
+  return (uvws_ready_state_t)ws->ready_state;
+}
+
+uint64_t uvws_buffered_amount(const uvws_t* ws) {
+  uvws__stream_t* stream = stream_of(ws);
+  if (stream != NULL) uvws__stream_settle(stream);
+  return ws->buffered_amount;
+}
+
+uint64_t uvws_queue_size(const uvws_t* ws) {
+  const uvws__stream_t* stream = stream_of(ws);
+  return stream == NULL ? 0 : uvws__stream_queue_size(stream);
+}
+
+static const char* or_empty(const char* string) {
+  return string == NULL ? "" : string;
+}
+
+const char* uvws_url(const uvws_t* ws) {
+  const uvws__conn_t* conn = conn_of(ws);
+  return conn == NULL ? "" : or_empty(conn->url);
+}
+
+const char* uvws_protocol(const uvws_t* ws) {
+  const uvws__conn_t* conn = conn_of(ws);
+  return conn == NULL ? "" : or_empty(conn->protocol);
+}
+
+const char* uvws_extensions(const uvws_t* ws) {
+  const uvws__conn_t* conn = conn_of(ws);
+  return conn == NULL ? "" : or_empty(conn->extensions);
+}
+
+uvws_binary_type_t uvws_binary_type(const uvws_t* ws) {
+  return (uvws_binary_type_t)ws->binary_type;
+}
+
+int uvws_set_binary_type(uvws_t* ws, uvws_binary_type_t type) {
+  if (type != UVWS_BLOB && type != UVWS_ARRAYBUFFER) return UV_EINVAL;
+  ws->binary_type = (uint8_t)type;
+  return 0;
+}
+
+int uvws_http_status(const uvws_t* ws) {
+  const uvws__conn_t* conn = conn_of(ws);
+  return conn == NULL ? 0 : conn->http_status;
+}
+
+/* The response's head, as long as it is there and complete. */
+static const uvws__head_t* response_of(const uvws_t* ws) {
+  const uvws__conn_t* conn = conn_of(ws);
+  if (conn == NULL || conn->opening == NULL || conn->http_status == 0)
+    return NULL;
+  return conn->opening->head;
+}
+
+const char* uvws_response_header(const uvws_t* ws, const char* name) {
+  const uvws__head_t* head = response_of(ws);
+  return head == NULL ? NULL : uvws__head_field(head, name, NULL);
+}
+
+int uvws_response_header_at(const uvws_t* ws, unsigned index,
+                            uvws_header_t* header) {
+  const uvws__head_t* head = response_of(ws);
+  if (head == NULL || index >= uvws__head_field_count(head)) return UV_ENOENT;
+  uvws__field_t field = uvws__head_field_at(head, index);
+  *header = (uvws_header_t){field.name, field.value};
+  return 0;
+}
+
+int uvws_getpeername(const uvws_t* ws, struct sockaddr* name, int* namelen) {
+  const uvws__stream_t* stream = stream_of(ws);
+  if (stream == NULL) return UV_ENOTCONN;
+  return uvws__stream_getpeername(stream, name, namelen);
+}
+
+static void set_ref(uvws_t* ws, bool referenced) {
+  uvws__conn_t* conn = conn_of(ws);
+  ws->unreferenced = !referenced;
+  if (conn == NULL) return;
+  if (conn->stream != NULL)
+    uvws__stream_set_ref(conn->stream, referenced);
+  else if (conn->opening != NULL && conn->opening->dial != NULL)
+    uvws__dial_set_ref(conn->opening->dial, referenced);
+}
+
+void uvws_ref(uvws_t* ws) {
+  set_ref(ws, true);
+}
+
+void uvws_unref(uvws_t* ws) {
+  set_ref(ws, false);
+}
+
+int uvws_has_ref(const uvws_t* ws) {
+  return !ws->unreferenced;
+}
+
+int uvws_owns(const uv_handle_t* handle) {
+  return uvws__stream_owns(handle) || uvws__loop_owns(handle);
+}
+
+void uvws_walk(uv_loop_t* uv, void (*cb)(uvws_t* ws, void* arg), void* arg) {
+  uvws__loop_t* loop = uvws__loop_find(uv);
+  if (loop == NULL) return;
+  uvws__conn_t* conn = loop->conns;
+  while (conn != NULL) {
+    /* Ending a socket does not unlink it: that waits for a later turn. */
+    uvws__conn_t* next = conn->next;
+    cb(conn->ws, arg);
+    conn = next;
+  }
+}
+
+unsigned uvws_version(void) {
+  return UVWS_VERSION_HEX;
+}
+
+#define STRING(x) #x
+#define DOTTED(major, minor, patch) \
+  STRING(major) "." STRING(minor) "." STRING(patch)
+
+const char* uvws_version_string(void) {
+  return DOTTED(UVWS_VERSION_MAJOR, UVWS_VERSION_MINOR, UVWS_VERSION_PATCH);
+}
