@@ -1,0 +1,431 @@
+#include "helper.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "protocol/accept-key.h"
+#include "protocol/frame.h"
+
+/* ---- the loop ---- */
+
+static uv_loop_t loop;
+uv_loop_t* test_loop = &loop;
+
+int test_loop_setup(void** state) {
+  (void)state;
+  signal(SIGPIPE, SIG_IGN);
+  return uv_loop_init(&loop);
+}
+
+static void print_handle(uv_handle_t* handle, void* arg) {
+  (void)arg;
+  print_message("left open: %s%s%s\n", uv_handle_type_name(handle->type),
+                uv_is_closing(handle) ? " closing" : "",
+                uvws_owns(handle) ? " (ours)" : "");
+}
+
+int test_loop_teardown(void** state) {
+  (void)state;
+  uv_walk(&loop, print_handle, NULL);
+  assert_int_equal(uv_loop_close(&loop), 0);
+  return 0;
+}
+
+static void on_watchdog(uv_timer_t* timer) {
+  (void)timer;
+  fail_msg("the loop did not come to its end within a minute");
+}
+
+static const bool never = false;
+
+void test_run_until(const bool* flag) {
+  uv_timer_t watchdog;
+  uv_timer_init(&loop, &watchdog);
+  uv_timer_start(&watchdog, on_watchdog, 60000, 0);
+  uv_unref((uv_handle_t*)&watchdog);
+  while (!*flag && uv_run(&loop, UV_RUN_ONCE) != 0) continue;
+  uv_close((uv_handle_t*)&watchdog, NULL);
+  uv_run(&loop, UV_RUN_NOWAIT);
+}
+
+void test_run(void) {
+  test_run_until(&never);
+}
+
+/* ---- sockets that write down their events ---- */
+
+static void append(char* log, size_t size, const char* format, ...) {
+  size_t len = strlen(log);
+  va_list args;
+  va_start(args, format);
+  if (len > 0 && len + 1 < size) log[len++] = ' ';
+  vsnprintf(log + len, size - len, format, args);
+  va_end(args);
+}
+
+static void on_open(uvws_t* ws) {
+  peer_t* peer = (peer_t*)ws;
+  peer->opened = true;
+  append(peer->log, sizeof(peer->log), "open");
+  if (peer->on_open != NULL) peer->on_open(peer);
+}
+
+static void on_message(uvws_t* ws, const uvws_message_t* message) {
+  peer_t* peer = (peer_t*)ws;
+  peer->messages++;
+  peer->bytes += message->len;
+  if (message->type == UVWS_TEXT && message->len <= 40)
+    append(peer->log, sizeof(peer->log), "text(%.*s)", (int)message->len,
+           message->data);
+  else
+    append(peer->log, sizeof(peer->log), "%s(%zu)",
+           message->type == UVWS_TEXT ? "text" : "binary", message->len);
+  if (peer->on_message != NULL) peer->on_message(peer, message);
+}
+
+static void on_error(uvws_t* ws, int status, const char* reason) {
+  peer_t* peer = (peer_t*)ws;
+  append(peer->log, sizeof(peer->log), "error(%s)", uvws_err_name(status));
+  snprintf(peer->reason, sizeof(peer->reason), "%s", reason);
+  if (peer->on_error != NULL) peer->on_error(peer);
+}
+
+static void on_close(uvws_t* ws, const uvws_close_event_t* event) {
+  peer_t* peer = (peer_t*)ws;
+  peer->closed = true;
+  peer->status = event->status;
+  append(peer->log, sizeof(peer->log), "close(%d%s%s%s)", event->code,
+         event->was_clean ? " clean" : "", event->reason_len > 0 ? " " : "",
+         event->reason);
+  if (peer->on_close != NULL) peer->on_close(peer, event);
+}
+
+static void on_ping(uvws_t* ws, const void* data, size_t len) {
+  peer_t* peer = (peer_t*)ws;
+  append(peer->log, sizeof(peer->log), "ping(%.*s)", (int)len,
+         (const char*)data);
+  if (peer->on_ping != NULL) peer->on_ping(peer);
+}
+
+static void on_pong(uvws_t* ws, const void* data, size_t len, uint64_t rtt) {
+  peer_t* peer = (peer_t*)ws;
+  peer->rtt = rtt;
+  append(peer->log, sizeof(peer->log), "pong(%.*s)", (int)len,
+         (const char*)data);
+  if (peer->on_pong != NULL) peer->on_pong(peer);
+}
+
+const uvws_events_t peer_events = {UVWS_EVENTS_INIT,      .open = on_open,
+                                   .message = on_message, .error = on_error,
+                                   .close = on_close,     .ping = on_ping,
+                                   .pong = on_pong};
+
+void peer_init(peer_t* peer) {
+  memset(peer, 0, sizeof(*peer));
+  assert_int_equal(uvws_init(&loop, &peer->ws, &peer_events), 0);
+  assert_int_equal(uvws_set_binary_type(&peer->ws, UVWS_ARRAYBUFFER), 0);
+}
+
+void peer_connect(peer_t* peer, int port, const uvws_options_t* options) {
+  char url[64];
+  snprintf(url, sizeof(url), "ws://127.0.0.1:%d/", port);
+  assert_int_equal(uvws_connect(&peer->ws, url, options), 0);
+  assert_int_equal(uvws_ready_state(&peer->ws), UVWS_CONNECTING);
+}
+
+/* ---- a server ---- */
+
+static void on_accepted_message(peer_t* peer, const uvws_message_t* message) {
+  assert_int_equal(
+      uvws_send(&peer->ws, message->data, message->len, message->type), 0);
+}
+
+static void on_accepted_close(peer_t* peer, const uvws_close_event_t* event) {
+  server_t* server = peer->data;
+  (void)event;
+  server->gone++;
+  if (server->gone == server->stop_after) uvws_server_close(&server->server, 0);
+}
+
+peer_t* server_accept(server_t* server, uvws_request_t* request) {
+  uvws_accept_options_t options;
+  assert_true(server->accepted < COUNT_OF(server->peers));
+  peer_t* peer = &server->peers[server->accepted++];
+  peer_init(peer);
+  peer->data = server;
+  peer->on_close = on_accepted_close;
+  if (server->echo) peer->on_message = on_accepted_message;
+  if (server->on_accept != NULL) server->on_accept(server, peer);
+  uvws_accept_options_init(&options);
+  options.protocol = uvws_request_protocol(request, 0);
+  assert_int_equal(uvws_accept(request, &peer->ws, &options), 0);
+  return peer;
+}
+
+static void on_request(uvws_server_t* handle, uvws_request_t* request) {
+  server_t* server = (server_t*)handle;
+  append(server->log, sizeof(server->log), "request(%s)",
+         uvws_request_target(request));
+  if (server->on_request != NULL)
+    server->on_request(server, request);
+  else
+    server_accept(server, request);
+}
+
+static void on_abort(uvws_server_t* handle, uvws_request_t* request,
+                     int status) {
+  server_t* server = (server_t*)handle;
+  (void)request;
+  append(server->log, sizeof(server->log), "abort(%s)", uvws_err_name(status));
+}
+
+static void on_server_error(uvws_server_t* handle, int status) {
+  server_t* server = (server_t*)handle;
+  append(server->log, sizeof(server->log), "error(%s)", uvws_err_name(status));
+}
+
+static void on_server_close(uvws_server_t* handle) {
+  server_t* server = (server_t*)handle;
+  server->closed = true;
+  append(server->log, sizeof(server->log), "close");
+}
+
+static const uvws_server_events_t server_events = {
+    UVWS_SERVER_EVENTS_INIT, .request = on_request, .abort = on_abort,
+    .error = on_server_error, .close = on_server_close};
+
+void server_start(server_t* server, const uvws_server_options_t* options) {
+  struct sockaddr_in addr;
+  int len = sizeof(addr);
+  memset(server, 0, sizeof(*server));
+  assert_int_equal(
+      uvws_server_init(&loop, &server->server, &server_events, options), 0);
+  uv_ip4_addr("127.0.0.1", 0, &addr);
+  assert_int_equal(
+      uvws_listen(&server->server, (const struct sockaddr*)&addr, 128), 0);
+  assert_int_equal(
+      uvws_server_getsockname(&server->server, (struct sockaddr*)&addr, &len),
+      0);
+  server->port = ntohs(addr.sin_port);
+}
+
+/* ---- a raw TCP peer ---- */
+
+static void on_raw_closed(uv_handle_t* handle) {
+  raw_t* raw = handle->data;
+  raw->closed = true;
+}
+
+void raw_close(raw_t* raw) {
+  if (raw->is_server && !uv_is_closing((uv_handle_t*)&raw->listener))
+    uv_close((uv_handle_t*)&raw->listener, NULL);
+  if (raw->connected && !uv_is_closing((uv_handle_t*)&raw->tcp))
+    uv_close((uv_handle_t*)&raw->tcp, on_raw_closed);
+}
+
+void raw_free(raw_t* raw) {
+  free(raw->in);
+  raw->in = NULL;
+}
+
+static void on_raw_alloc(uv_handle_t* handle, size_t suggested, uv_buf_t* buf) {
+  static char buffer[65536];
+  (void)handle;
+  (void)suggested;
+  *buf = uv_buf_init(buffer, sizeof(buffer));
+}
+
+static void on_raw_written(uv_write_t* write, int status) {
+  (void)status;
+  free(write);
+}
+
+void raw_send(raw_t* raw, const void* bytes, size_t len) {
+  uv_write_t* write = malloc(sizeof(*write) + len);
+  assert_non_null(write);
+  memcpy(write + 1, bytes, len);
+  uv_buf_t buf = uv_buf_init((char*)(write + 1), (unsigned)len);
+  assert_int_equal(
+      uv_write(write, (uv_stream_t*)&raw->tcp, &buf, 1, on_raw_written), 0);
+}
+
+static void raw_reset(raw_t* raw) {
+  if (uv_is_closing((uv_handle_t*)&raw->tcp)) return;
+  if (raw->is_server && !uv_is_closing((uv_handle_t*)&raw->listener))
+    uv_close((uv_handle_t*)&raw->listener, NULL);
+  assert_int_equal(uv_tcp_close_reset(&raw->tcp, on_raw_closed), 0);
+}
+
+static void on_raw_written_then(uv_write_t* write, int status) {
+  raw_t* raw = write->data;
+  if (status != 0 || uv_is_closing((uv_handle_t*)&raw->tcp)) return;
+  if (raw->then == RAW_FIN)
+    uv_shutdown(&raw->shutdown, (uv_stream_t*)&raw->tcp, NULL);
+  else if (raw->then == RAW_RESET && raw->in_len >= raw->reset_after)
+    raw_reset(raw);
+}
+
+/* The head and the bytes in one write. */
+static void raw_speak(raw_t* raw, const char* head) {
+  uv_buf_t bufs[2] = {uv_buf_init((char*)head, (unsigned)strlen(head)),
+                      uv_buf_init((char*)raw->bytes, (unsigned)raw->len)};
+  raw->write.data = raw;
+  /* libuv copies the list, and tries at once; what is left must stay. */
+  static char kept[1024];
+  snprintf(kept, sizeof(kept), "%s", head);
+  bufs[0].base = kept;
+  assert_int_equal(uv_write(&raw->write, (uv_stream_t*)&raw->tcp, bufs,
+                            raw->len > 0 ? 2 : 1, on_raw_written_then),
+                   0);
+}
+
+static void raw_answer(raw_t* raw) {
+  char head[512];
+  char key[32] = "";
+  char accept[UVWS__ACCEPT_SIZE];
+  const char* found = strstr(raw->in, "Sec-WebSocket-Key: ");
+  assert_non_null(found);
+  sscanf(found + strlen("Sec-WebSocket-Key: "), "%31s", key);
+  uvws__accept_key(key, accept);
+  snprintf(head, sizeof(head),
+           "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+           "Connection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
+           accept);
+  raw_speak(raw, raw->head != NULL ? raw->head : head);
+}
+
+static void on_raw_read(uv_stream_t* handle, ssize_t n, const uv_buf_t* buf) {
+  raw_t* raw = handle->data;
+  if (n < 0) {
+    raw->saw_eof = n == UV_EOF;
+    raw->saw_reset = n == UV_ECONNRESET;
+    raw_close(raw);
+    return;
+  }
+  if (raw->in_len + (size_t)n + 1 > raw->in_capacity) {
+    raw->in_capacity = 2 * (raw->in_len + (size_t)n + 1);
+    raw->in = realloc(raw->in, raw->in_capacity);
+    assert_non_null(raw->in);
+  }
+  memcpy(raw->in + raw->in_len, buf->base, (size_t)n);
+  raw->in_len += (size_t)n;
+  raw->in[raw->in_len] = '\0';
+  if (!raw->upgraded && strstr(raw->in, "\r\n\r\n") != NULL) {
+    raw->upgraded = true;
+    if (raw->is_server) raw_answer(raw);
+    if (raw->then == RAW_DEAF) uv_read_stop(handle);
+  }
+  if (raw->then == RAW_RESET && raw->in_len >= raw->reset_after &&
+      raw->upgraded)
+    raw_reset(raw);
+  else if (raw->on_data != NULL)
+    raw->on_data(raw);
+}
+
+static void raw_begin(raw_t* raw) {
+  raw->connected = true;
+  assert_int_equal(
+      uv_read_start((uv_stream_t*)&raw->tcp, on_raw_alloc, on_raw_read), 0);
+}
+
+static void on_raw_connection(uv_stream_t* listener, int status) {
+  raw_t* raw = listener->data;
+  assert_int_equal(status, 0);
+  uv_tcp_init(&loop, &raw->tcp);
+  raw->tcp.data = raw;
+  assert_int_equal(uv_accept(listener, (uv_stream_t*)&raw->tcp), 0);
+  uv_close((uv_handle_t*)listener, NULL);
+  raw_begin(raw);
+}
+
+void raw_serve(raw_t* raw) {
+  struct sockaddr_in addr;
+  int len = sizeof(addr);
+  raw->is_server = true;
+  uv_ip4_addr("127.0.0.1", 0, &addr);
+  uv_tcp_init(&loop, &raw->listener);
+  raw->listener.data = raw;
+  uv_tcp_bind(&raw->listener, (const struct sockaddr*)&addr, 0);
+  assert_int_equal(
+      uv_listen((uv_stream_t*)&raw->listener, 1, on_raw_connection), 0);
+  uv_tcp_getsockname(&raw->listener, (struct sockaddr*)&addr, &len);
+  raw->port = ntohs(addr.sin_port);
+}
+
+static void on_raw_connect(uv_connect_t* connect, int status) {
+  static const char head[] =
+      "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+      "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+      "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+  raw_t* raw = connect->data;
+  assert_int_equal(status, 0);
+  raw_begin(raw);
+  raw_speak(raw, raw->head != NULL ? raw->head : head);
+}
+
+void raw_dial(raw_t* raw, int port) {
+  struct sockaddr_in addr;
+  uv_ip4_addr("127.0.0.1", port, &addr);
+  uv_tcp_init(&loop, &raw->tcp);
+  raw->tcp.data = raw;
+  raw->connect.data = raw;
+  assert_int_equal(
+      uv_tcp_connect(&raw->connect, &raw->tcp, (const struct sockaddr*)&addr,
+                     on_raw_connect),
+      0);
+}
+
+int raw_frame(const raw_t* raw, unsigned index, const uint8_t** payload,
+              size_t* len) {
+  /* The parser unmasks in place, so it gets a copy that is kept. */
+  static uint8_t* copy;
+  const char* end = raw->in == NULL ? NULL : strstr(raw->in, "\r\n\r\n");
+  uvws__parser_t parser;
+  uvws__failure_t failure;
+  uint8_t* part;
+  size_t part_len;
+  if (end == NULL) return -1;
+  size_t left = raw->in_len - (size_t)(end + 4 - raw->in);
+  free(copy);
+  copy = malloc(left + 1);
+  memcpy(copy, end + 4, left);
+  uint8_t* at = copy;
+  uvws__parser_init(&parser, raw->is_server ? UVWS__SERVER : UVWS__CLIENT);
+  for (;;) {
+    switch (uvws__parse(&parser, &at, &left, &part, &part_len, &failure)) {
+      case UVWS__PARSED_HEADER: break;
+      case UVWS__PARSED_PAYLOAD:
+        if (parser.in_payload) break;
+        if (index-- > 0) break;
+        *payload = part;
+        *len = part_len;
+        return parser.opcode;
+      default:
+        free(copy);
+        copy = NULL;
+        return -1;
+    }
+  }
+}
+
+int raw_close_code(const raw_t* raw) {
+  const uint8_t* payload = NULL;
+  size_t len = 0;
+  int opcode;
+  for (unsigned i = 0; (opcode = raw_frame(raw, i, &payload, &len)) >= 0; i++)
+    if (opcode == UVWS__OP_CLOSE)
+      return len < 2 ? 1005 : payload[0] << 8 | payload[1];
+  return 0;
+}
+
+size_t make_frame(uint8_t* out, unsigned first_byte, const void* payload,
+                  size_t len, bool mask) {
+  static const uint8_t key[4] = {0x37, 0xfa, 0x21, 0x3d};
+  size_t size = uvws__frame_header_write(out, 0, len, mask ? key : NULL);
+  out[0] = (uint8_t)first_byte;
+  if (len > 0) memcpy(out + size, payload, len);
+  for (size_t i = 0; mask && i < len; i++) out[size + i] ^= key[i & 3];
+  return size + len;
+}
