@@ -564,8 +564,8 @@ UVWS_EXTERN int uvws_accept(uvws_request_t* request, uvws_t* ws,
 /** Answers a request with an HTTP response other than 101, then closes the
  * connection; `request` is gone. `body` has `len` bytes, copied. Content-Length
  * and Connection are set by the library. Errors, which leave the request
- * undecided: UV_EINVAL for a status outside 200-599 or a header that is not
- * allowed, UV_ECANCELED inside `abort`, UV_ENOMEM. */
+ * undecided: UV_EINVAL for a status outside 200-599, for 204, or for a header
+ * that is not allowed, UV_ECANCELED inside `abort`, UV_ENOMEM. */
 UVWS_EXTERN int uvws_reject(uvws_request_t* request, int http_status,
                             const uvws_header_t* headers, unsigned n_headers,
                             const void* body, size_t len);

@@ -254,6 +254,7 @@ static void open_up(uvws__conn_t* conn) {
   }
   if (opening->rest != NULL)
     uvws__conn_receive(conn, opening->rest, opening->rest_len);
+  if (conn->server != NULL) uvws__server_conn_open(conn->server, conn->ws);
   conn->opening = NULL;
   uvws__opening_free(opening);
 }

@@ -148,6 +148,10 @@ size_t uvws__opening_receive(uvws__opening_t* opening, const uint8_t* data,
   uvws__head_status_t status =
       uvws__head_feed(opening->head, data, len, &used, &failure);
   if (status == UVWS__HEAD_MORE) return len;
+  /* A refusal may be known before its head is complete. */
+  if (status == UVWS__HEAD_DONE || failure == UVWS__FAIL_HTTP_STATUS)
+    opening->conn->http_status =
+        (uint16_t)uvws__head_http_status(opening->head);
   if (status == UVWS__HEAD_DONE) failure = agree(opening);
   if (failure == UVWS__OK)
     uvws__conn_event(opening->conn, UVWS__EVENT_UPGRADED, NULL);

@@ -204,14 +204,24 @@ unsigned uvws_server_connections(const uvws_server_t* shell) {
   return shell->impl == NULL ? 0 : shell->impl->connections;
 }
 
+/* RFC 6455, 7.4.1: 1001, the server goes down. */
+static void go_away(uvws_t* ws) {
+  if (uvws_close(ws, UVWS__CLOSE_GOING_AWAY, NULL, 0) != 0) uvws_terminate(ws);
+}
+
+void uvws__server_conn_open(const uvws__server_t* server, uvws_t* ws) {
+  if (server->closing) go_away(ws);
+}
+
+/* Those that were accepted in this turn are ended when they open. */
 static void end_sockets(uvws__server_t* server, bool now) {
   for (uvws__conn_t* conn = server->loop->conns; conn != NULL;
        conn = conn->next) {
     if (conn->server != server) continue;
-    if (conn->state == UVWS__STATE_UPGRADING)
-      uvws__conn_fail(conn, UVWS__FAIL_SHUTTING_DOWN);
-    else if (now || uvws_close(conn->ws, UVWS__CLOSE_GOING_AWAY, NULL, 0) != 0)
+    if (now)
       uvws_terminate(conn->ws);
+    else if (conn->state != UVWS__STATE_UPGRADING)
+      go_away(conn->ws);
   }
 }
 

@@ -41,6 +41,9 @@ struct uvws__server_s {
   ((server)->events->size > offsetof(uvws_server_events_t, event) && \
    (server)->events->event != NULL)
 
+/* An accepted socket is open: a server that closes meanwhile ends it now. */
+void uvws__server_conn_open(const uvws__server_t* server, uvws_t* ws);
+
 /* One connection less. */
 void uvws__server_conn_gone(uvws__server_t* server);
 

@@ -44,7 +44,7 @@
   X(NO_MEMORY, UV_ENOMEM, 1011, 500, "out of memory")                          \
   /* RFC 6455, 4.1 and 4.2: the opening handshake, either role */              \
   X(HTTP_SYNTAX, UVWS_EUPGRADE, 1006, 400, "malformed HTTP head")              \
-  X(HTTP_VERSION, UVWS_EUPGRADE, 1006, 505, "HTTP version is below 1.1")       \
+  X(HTTP_VERSION, UVWS_EUPGRADE, 1006, 505, "HTTP version is not 1.1")         \
   X(HTTP_HEAD_SIZE, UVWS_ETOOBIG, 1006, 431,                                   \
     "HTTP head is larger than the limit")                                      \
   X(HTTP_HEADER_COUNT, UVWS_ETOOBIG, 1006, 431,                                \

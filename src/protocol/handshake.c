@@ -134,7 +134,7 @@ static bool has_body(const uvws__head_t* head) {
 
   if (first(head, "Transfer-Encoding") != NULL) return true;
   while ((length = uvws__head_field(head, "Content-Length", &index)) != NULL)
-    if (*length == '\0' || length[strspn(length, "0")] != '\0') return true;
+    if (length[strspn(length, "0")] != '\0') return true;
   return false;
 }
 
@@ -167,17 +167,14 @@ static size_t host_length(const char* s) {
 /* uri-host [ ":" port ], where the host is not empty. */
 static bool parse_authority(const char* s, long default_port,
                             authority_t* authority) {
-  size_t digits;
-
   authority->host = (uvws__span_t){s, host_length(s)};
   authority->port = default_port;
   if (authority->host.len == 0) return false;
   s += authority->host.len;
   if (*s == '\0') return true;
   if (*s++ != ':') return false;
-  digits = strspn(s, "0123456789");
-  if (digits > 5 || s[digits] != '\0') return false;
-  if (digits > 0) authority->port = strtol(s, NULL, 10);
+  if (s[strspn(s, "0123456789")] != '\0') return false;
+  if (*s != '\0') authority->port = strtol(s, NULL, 10);
   return authority->port <= 65535;
 }
 
@@ -544,7 +541,7 @@ uvws__text_t uvws__handshake_refusal(unsigned http_status,
   char status[sizeof("4294967295")];
   char length[sizeof("18446744073709551615")];
 
-  snprintf(status, sizeof(status), "%03u", http_status);
+  snprintf(status, sizeof(status), "%u", http_status);
   snprintf(length, sizeof(length), "%zu", len);
   do {
     put_string(&text, "HTTP/1.1 ");

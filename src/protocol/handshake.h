@@ -18,13 +18,14 @@ typedef struct uvws__text_s {
   size_t len;
 } uvws__text_t;
 
-/* What a client asks for. */
+/* What a client asks for. An Authorization line among the fields wins over the
+ * credentials. */
 typedef struct uvws__offer_s {
   const char* target;    /* request target: path and query */
   const char* authority; /* Host header */
-  const char* username; /* Basic credentials, or NULL for none; they give way */
-  const char* password; /* to an Authorization line among the fields */
-  const char* origin;   /* or NULL */
+  const char* username;  /* Basic credentials, both NULL for none */
+  const char* password;
+  const char* origin; /* or NULL */
   const char* const* protocols;
   unsigned n_protocols;
   const char* extensions;      /* Sec-WebSocket-Extensions offer, or NULL */

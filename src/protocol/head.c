@@ -81,7 +81,7 @@ static const unsigned char next_place[PLACE_COUNT][CLASS_COUNT] = {
     /* RFC 9112, 2.2: a server ignores empty lines before the request. */
     [BEFORE_REQUEST] = {[CR] = BEFORE_REQUEST_LF, [TCHAR] = REQUEST_LINE},
     [BEFORE_REQUEST_LF] = {[LF] = BEFORE_REQUEST},
-    /* RFC 9112, 3: nothing but ASCII, which llhttp 8.1 is loose about. */
+    /* RFC 9112, 3: nothing but ASCII. */
     [REQUEST_LINE] = {[CR] = LINE_LF,
                       [COLON] = REQUEST_LINE,
                       [TCHAR] = REQUEST_LINE,
@@ -119,8 +119,8 @@ static byte_class_t class_of(uint8_t c) {
   return c >= ' ' && c != 0x7f ? ASCII : CONTROL;
 }
 
-/* How many of the bytes belong to the head and are well-formed. When that is
- * because of the next one, *failure is set. */
+/* How many of the bytes may go to llhttp. Fewer than `len` when the head ends
+ * there, or when the next byte is at fault: then *failure is set. */
 static size_t scan(uvws__head_t* head, const uint8_t* data, size_t len,
                    uvws__failure_t* failure) {
   size_t n = 0;
