@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "protocol/accept-key.h"
 #include "protocol/frame.h"
@@ -35,7 +36,11 @@ int test_loop_teardown(void** state) {
 
 static void on_watchdog(uv_timer_t* timer) {
   (void)timer;
-  fail_msg("the loop did not come to its end within a minute");
+  /* The state is beyond repair: the tests behind this one would hang as well.
+   */
+  print_error("the loop did not come to its end\n");
+  uv_walk(&loop, print_handle, NULL);
+  _exit(1);
 }
 
 static const bool never = false;
@@ -43,7 +48,7 @@ static const bool never = false;
 void test_run_until(const bool* flag) {
   uv_timer_t watchdog;
   uv_timer_init(&loop, &watchdog);
-  uv_timer_start(&watchdog, on_watchdog, 60000, 0);
+  uv_timer_start(&watchdog, on_watchdog, 30000, 0);
   uv_unref((uv_handle_t*)&watchdog);
   while (!*flag && uv_run(&loop, UV_RUN_ONCE) != 0) continue;
   uv_close((uv_handle_t*)&watchdog, NULL);

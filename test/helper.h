@@ -24,10 +24,10 @@ int test_loop_setup(void** state);
 int test_loop_teardown(void** state);
 extern uv_loop_t* test_loop;
 
-/* uv_run() until nothing is left; fails the test after a minute. */
+/* uv_run() until nothing is left; ends the process after half a minute. */
 void test_run(void);
 
-/* uv_run() until *flag is true; fails the test after a minute. */
+/* uv_run() until *flag is true; ends the process after half a minute. */
 void test_run_until(const bool* flag);
 
 #define TEST(name) \
