@@ -34,7 +34,7 @@ extern "C" {
 #define UVWS_EXTERN
 #endif
 
-/* ---- Status codes ---------------------------------------------------------
+/* ---- Status codes ----
  *
  * libuv's codes keep their meaning; these are ours, in a range that neither
  * libuv (down to -4095) nor mbedTLS (down to -0x7FFF) reaches. */
@@ -65,8 +65,7 @@ UVWS_EXTERN const char* uvws_strerror(int status);
  * storage; understands libuv's codes and ours, on any thread. */
 UVWS_EXTERN const char* uvws_err_name(int status);
 
-/* ---- Types ----------------------------------------------------------------
- */
+/* ---- Types ---- */
 
 typedef struct uvws_s uvws_t;
 typedef struct uvws_events_s uvws_events_t;
@@ -110,8 +109,7 @@ typedef struct uvws_header_s {
   const char* value;
 } uvws_header_t;
 
-/* ---- Messages, blobs ------------------------------------------------------
- */
+/* ---- Messages, blobs ---- */
 
 /** A received message. Valid, with the bytes it points to, until the callback
  * that received it returns. */
@@ -151,8 +149,7 @@ UVWS_EXTERN const void* uvws_blob_data(const uvws_blob_t* blob);
 /** The number of bytes of a blob. On any thread. */
 UVWS_EXTERN size_t uvws_blob_size(const uvws_blob_t* blob);
 
-/* ---- Events ---------------------------------------------------------------
- */
+/* ---- Events ---- */
 
 /** What the `close` event tells (Standard, 6: CloseEvent). */
 struct uvws_close_event_s {
@@ -201,8 +198,7 @@ struct uvws_events_s {
 
 #define UVWS_EVENTS_INIT sizeof(uvws_events_t)
 
-/* ---- The WebSocket --------------------------------------------------------
- */
+/* ---- The WebSocket ---- */
 
 /** A WebSocket. The caller owns the memory, which must stay in place from a
  * successful uvws_connect() or uvws_accept() until the `close` event. */
@@ -392,8 +388,7 @@ UVWS_EXTERN void uvws_unref(uvws_t* ws);
 /** 1 when referenced, else 0. */
 UVWS_EXTERN int uvws_has_ref(const uvws_t* ws);
 
-/* ---- The server -----------------------------------------------------------
- */
+/* ---- The server ---- */
 
 /** The events of a server: one constant table that must outlive it. */
 struct uvws_server_events_s {
@@ -570,8 +565,7 @@ UVWS_EXTERN int uvws_reject(uvws_request_t* request, int http_status,
                             const uvws_header_t* headers, unsigned n_headers,
                             const void* body, size_t len);
 
-/* ---- The loop -------------------------------------------------------------
- */
+/* ---- The loop ---- */
 
 /** 1 when a handle that uv_walk() shows is the library's own: such a handle
  * must not be closed by anyone else. To be called on the loop's thread. */
@@ -582,8 +576,7 @@ UVWS_EXTERN int uvws_owns(const uv_handle_t* handle);
 UVWS_EXTERN void uvws_walk(uv_loop_t* loop, void (*cb)(uvws_t* ws, void* arg),
                            void* arg);
 
-/* ---- The process ----------------------------------------------------------
- */
+/* ---- The process ---- */
 
 /** UVWS_VERSION_HEX of the library, at run time. On any thread. */
 UVWS_EXTERN unsigned uvws_version(void);

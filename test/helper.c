@@ -29,9 +29,11 @@ static void print_handle(uv_handle_t* handle, void* arg) {
 
 int test_loop_teardown(void** state) {
   (void)state;
+  if (uv_loop_close(&loop) == 0) return 0;
+  /* Handles of a test that is over point to its stack. */
+  print_error("the loop is not empty at the end of the test\n");
   uv_walk(&loop, print_handle, NULL);
-  assert_int_equal(uv_loop_close(&loop), 0);
-  return 0;
+  _exit(1);
 }
 
 static void on_watchdog(uv_timer_t* timer) {

@@ -153,10 +153,9 @@ int uvws__loop_random(uvws__loop_t* loop, uint8_t* out, unsigned len) {
 static void on_handle_closed(uv_handle_t* handle) {
   uvws__loop_t* loop = handle->data;
   if (--loop->handles > 0) return;
-  void (*left)(void*) = loop->left;
-  void* arg = loop->left_arg;
+  /* The last user may still ask whose thread this is. */
+  if (loop->left != NULL) loop->left(loop->left_arg);
   uvws__free(loop);
-  if (left != NULL) left(arg);
 }
 
 static int init_handles(uvws__loop_t* loop) {

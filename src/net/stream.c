@@ -62,9 +62,10 @@ void uvws__stream_own(uvws__stream_t* stream,
 /* Nothing of a foreign handle is dereferenced but memory right before it, and
  * that only when its `data` points exactly there. */
 bool uvws__stream_owns(const uv_handle_t* handle) {
-  if (handle->type != UV_TCP && handle->type != UV_NAMED_PIPE) return false;
-  const uvws__stream_t* stream = handle->data;
-  return stream != NULL && &stream->uv.handle == handle && stream->tag == &tag;
+  uintptr_t start = (uintptr_t) handle - offsetof(uvws__stream_t, uv);
+  return (handle->type == UV_TCP || handle->type == UV_NAMED_PIPE) &&
+         (uintptr_t) handle->data == start &&
+         ((const uvws__stream_t*) handle->data)->tag == &tag;
 }
 
 static bool is_closing(const uvws__stream_t* stream) {
