@@ -308,6 +308,7 @@ static void on_raw_read(uv_stream_t* handle, ssize_t n, const uv_buf_t* buf) {
   if (n < 0) {
     raw->saw_eof = n == UV_EOF;
     raw->saw_reset = n == UV_ECONNRESET;
+    if (raw->on_end != NULL) raw->on_end(raw);
     raw_close(raw);
     return;
   }

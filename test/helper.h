@@ -125,6 +125,7 @@ typedef struct raw_s {
   bool saw_reset;
   bool closed;
   void (*on_data)(struct raw_s* raw);
+  void (*on_end)(struct raw_s* raw);
 } raw_t;
 
 /* Zero the struct, set what differs, then start. */

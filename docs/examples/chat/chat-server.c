@@ -1,0 +1,227 @@
+/* A chat room. Whoever connects to ws://127.0.0.1:PORT/?nick=NAME hears what
+ * the others say, one line in each text message.
+ *
+ *   chat-server [PORT]     8080 unless given; 0 takes a free port */
+#include <ctype.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <uvws.h>
+
+enum {
+  MAX_NICK = 32,
+  MAX_TEXT = 4 * 1024,
+  MAX_QUEUE = 1024 * 1024, /* what may wait for a slow reader */
+};
+
+typedef struct member_s {
+  uvws_t ws;
+  struct member_s* next;
+  bool joined;
+  char nick[MAX_NICK + 1];
+} member_t;
+
+/* From the accepted request to the `close` event. Nothing below takes a member
+ * off the list while another function walks it: events come from uv_run(), not
+ * from inside a call of the library. */
+static member_t* members;
+
+static void die(const char* what, int status) {
+  fprintf(stderr, "chat-server: %s: %s\n", what, uvws_strerror(status));
+  exit(1);
+}
+
+static int send_line(member_t* to, uvws_blob_t* line) {
+  int status = uvws_send_blob(&to->ws, line, UVWS_TEXT);
+  if (status == UVWS_EUTF8) return status; /* the fault of the line */
+  if (status != 0) {
+    uvws_terminate(&to->ws);
+    return 0;
+  }
+  /* Until the turn of the loop ends, lines also wait for a quick reader: only
+   * what the kernel does not take now tells who is slow. */
+  if (uvws_queue_size(&to->ws) > MAX_QUEUE) uvws_flush(&to->ws);
+  if (uvws_queue_size(&to->ws) > MAX_QUEUE) {
+    static const char why[] = "too slow a reader";
+    uvws_close(&to->ws, 1008, why, strlen(why));
+  }
+  return 0;
+}
+
+/* One blob for everybody in the room but `except`. */
+static int broadcast(const member_t* except, const char* text, size_t len) {
+  int status = 0;
+  uvws_blob_t* line = uvws_blob_new(text, len);
+  if (line == NULL) return UV_ENOMEM;
+  for (member_t* to = members; to != NULL && status == 0; to = to->next) {
+    if (to != except && uvws_ready_state(&to->ws) == UVWS_OPEN)
+      status = send_line(to, line);
+  }
+  uvws_blob_unref(line);
+  return status;
+}
+
+static int announce(const member_t* member, const char* what) {
+  char line[MAX_NICK + 16];
+  int len = snprintf(line, sizeof(line), "* %s %s", member->nick, what);
+  return broadcast(NULL, line, (size_t)len);
+}
+
+static void on_open(uvws_t* ws) {
+  member_t* member = ws->data;
+  int status = announce(member, "joined");
+  member->joined = status == 0;
+  if (status != 0) {
+    const char* why = uvws_strerror(status);
+    uvws_close(ws, status == UVWS_EUTF8 ? 1007 : 1011, why, strlen(why));
+  }
+}
+
+/* A terminal shows its user what he types, so the sender is left out. */
+static void on_message(uvws_t* ws, const uvws_message_t* message) {
+  const member_t* member = ws->data;
+  char line[MAX_NICK + 2 + MAX_TEXT];
+  if (message->type == UVWS_BINARY) {
+    static const char why[] = "only text, please";
+    uvws_close(ws, 1003, why, strlen(why));
+    return;
+  }
+  /* Text is not a C string: no NUL at its end, perhaps some within. */
+  size_t len = (size_t)sprintf(line, "%s: ", member->nick);
+  memcpy(line + len, message->data, message->len);
+  int status = broadcast(member, line, len + message->len);
+  /* What nobody heard must not be silently missing. */
+  if (status != 0) uvws_terminate(ws);
+}
+
+static void on_close(uvws_t* ws, const uvws_close_event_t* event) {
+  (void)event;
+  member_t* member = ws->data;
+  member_t** link = &members;
+  while (*link != member) link = &(*link)->next;
+  *link = member->next;
+  if (member->joined) announce(member, "left");
+  free(member);
+}
+
+static const uvws_events_t member_events = {UVWS_EVENTS_INIT, .open = on_open,
+                                            .message = on_message,
+                                            .close = on_close};
+
+/* Finds "nick=" in the query, which is encoded as a form's fields are. */
+static bool read_nick(const char* target, char nick[MAX_NICK + 1]) {
+  const char* at = strchr(target, '?');
+  size_t len = 0;
+  while (at != NULL && strncmp(at + 1, "nick=", 5) != 0)
+    at = strchr(at + 1, '&');
+  if (at == NULL) return false;
+  for (at += strlen("?nick="); *at != '\0' && *at != '&'; at++) {
+    unsigned c = *at == '+' ? ' ' : (unsigned char)*at;
+    if (c == '%' && isxdigit((unsigned char)at[1]) &&
+        isxdigit((unsigned char)at[2])) {
+      sscanf(at + 1, "%2x", &c);
+      at += 2;
+    }
+    if (c < ' ' || c == 0x7F || len == MAX_NICK) return false;
+    nick[len++] = (char)c;
+  }
+  nick[len] = '\0';
+  return len > 0;
+}
+
+static bool is_in_use(const char* nick) {
+  const member_t* member = members;
+  while (member != NULL && strcmp(member->nick, nick) != 0)
+    member = member->next;
+  return member != NULL;
+}
+
+/* A request that cannot be rejected either, for want of memory, is answered
+ * with 500 when the `request` event returns. */
+static void refuse(uvws_request_t* request, int http_status, const char* why) {
+  static const uvws_header_t type = {"Content-Type", "text/plain"};
+  uvws_reject(request, http_status, &type, 1, why, strlen(why));
+}
+
+static void on_request(uvws_server_t* server, uvws_request_t* request) {
+  uvws_accept_options_t options;
+  char nick[MAX_NICK + 1];
+  if (!read_nick(uvws_request_target(request), nick)) {
+    refuse(request, 400, "Come as ?nick=NAME, with 1 to 32 bytes of text.\n");
+    return;
+  }
+  if (is_in_use(nick)) {
+    refuse(request, 409, "The nick is in use.\n");
+    return;
+  }
+  member_t* member = calloc(1, sizeof(*member));
+  if (member == NULL) return;
+  strcpy(member->nick, nick);
+  member->ws.data = member;
+
+  uvws_accept_options_init(&options);
+  const char* offer;
+  for (unsigned i = 0; (offer = uvws_request_protocol(request, i)); i++)
+    if (strcmp(offer, "chat") == 0) options.protocol = offer;
+
+  uvws_init(server->loop, &member->ws, &member_events);
+  if (uvws_accept(request, &member->ws, &options) != 0) {
+    free(member);
+    return;
+  }
+  member->next = members;
+  members = member;
+}
+
+static void on_error(uvws_server_t* server, int status) {
+  (void)server;
+  fprintf(stderr, "chat-server: accept: %s\n", uvws_strerror(status));
+}
+
+static const uvws_server_events_t server_events = {
+    UVWS_SERVER_EVENTS_INIT, .request = on_request, .error = on_error};
+
+/* The first signal ends everything within two seconds, a second one at once. */
+static void on_signal(uv_signal_t* signal, int number) {
+  (void)number;
+  uvws_server_close(signal->data, 2000);
+  uv_close((uv_handle_t*)signal, NULL);
+}
+
+int main(int argc, char** argv) {
+  uvws_server_options_t options;
+  uvws_server_t server;
+  uv_signal_t signals[2];
+  struct sockaddr_in address;
+  int len = sizeof(address);
+  char* end = "";
+  long port = argc > 1 ? strtol(argv[1], &end, 10) : 8080;
+  if (argc > 2 || *end != '\0' || port < 0 || port > 65535) {
+    fprintf(stderr, "usage: %s [PORT]\n", argv[0]);
+    return 2;
+  }
+
+  uv_loop_t* loop = uv_default_loop();
+  signal(SIGPIPE, SIG_IGN);
+  uvws_server_options_init(&options);
+  options.max_message = MAX_TEXT; /* more is answered with close code 1009 */
+  int status = uvws_server_init(loop, &server, &server_events, &options);
+  if (status != 0) die("init", status);
+  uv_ip4_addr("127.0.0.1", (int)port, &address);
+  status = uvws_listen(&server, (const struct sockaddr*)&address, 128);
+  if (status != 0) die("listen", status);
+  uvws_server_getsockname(&server, (struct sockaddr*)&address, &len);
+  printf("listening on ws://127.0.0.1:%d/\n", ntohs(address.sin_port));
+  fflush(stdout);
+
+  for (int i = 0; i < 2; i++) {
+    uv_signal_init(loop, &signals[i]);
+    uv_unref((uv_handle_t*)&signals[i]);
+    signals[i].data = &server;
+    uv_signal_start_oneshot(&signals[i], on_signal, i == 0 ? SIGINT : SIGTERM);
+  }
+  return uv_run(loop, UV_RUN_DEFAULT);
+}
