@@ -441,7 +441,8 @@ struct uvws_server_options_s {
                                  not match its Host is answered 403, one
                                  without Origin is not from a browser and
                                  passes (RFC 10.2) */
-  uint32_t max_connections;   /* at this number accepting waits; 65,536 */
+  uint32_t max_connections;   /* at this number accepting waits; 65,536,
+                                 0 = none */
   uint64_t max_message;       /* of a message received; 1 MiB */
   uint64_t max_discard;       /* as for clients; 256 MiB */
   uint32_t max_fragments;     /* of a message received; 65,536 */

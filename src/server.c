@@ -65,7 +65,9 @@ static void accept_one(uvws__listening_t* listening) {
   uvws__server_t* server = listening->server;
   uvws__stream_t* stream;
   listening->has_waiting = true;
-  if (server->closing || server->connections >= server->max_connections) return;
+  bool full = server->max_connections > 0 &&
+              server->connections >= server->max_connections;
+  if (server->closing || full) return;
   int status = uvws__listener_accept(listening->stream, &stream);
   if (stream != NULL) {
     server->connections++;

@@ -300,7 +300,8 @@ void uvws__stream_flush(uvws__stream_t* stream) {
 }
 
 void uvws__stream_settle(uvws__stream_t* stream) {
-  if (stream->turn.link != NULL) return;
+  /* Closing does not end the turn either: on_closed() reports the rest. */
+  if (stream->turn.link != NULL || is_closing(stream)) return;
   settle(stream);
   report(stream);
 }
