@@ -234,7 +234,9 @@ void raw_close(raw_t* raw) {
 
 void raw_free(raw_t* raw) {
   free(raw->in);
+  free(raw->frames);
   raw->in = NULL;
+  raw->frames = NULL;
 }
 
 static void on_raw_alloc(uv_handle_t* handle, size_t suggested, uv_buf_t* buf) {
@@ -385,10 +387,9 @@ void raw_dial(raw_t* raw, int port) {
       0);
 }
 
-int raw_frame(const raw_t* raw, unsigned index, const uint8_t** payload,
+int raw_frame(raw_t* raw, unsigned index, const uint8_t** payload,
               size_t* len) {
-  /* The parser unmasks in place, so it gets a copy that is kept. */
-  static uint8_t* copy;
+  /* The parser unmasks in place, so it gets a copy. */
   const char* end = raw->in == NULL ? NULL : strstr(raw->in, "\r\n\r\n");
   uvws__parser_t parser;
   uvws__failure_t failure;
@@ -396,10 +397,11 @@ int raw_frame(const raw_t* raw, unsigned index, const uint8_t** payload,
   size_t part_len;
   if (end == NULL) return -1;
   size_t left = raw->in_len - (size_t)(end + 4 - raw->in);
-  free(copy);
-  copy = malloc(left + 1);
-  memcpy(copy, end + 4, left);
-  uint8_t* at = copy;
+  free(raw->frames);
+  raw->frames = malloc(left + 1);
+  assert_non_null(raw->frames);
+  memcpy(raw->frames, end + 4, left);
+  uint8_t* at = raw->frames;
   uvws__parser_init(&parser, raw->is_server ? UVWS__SERVER : UVWS__CLIENT);
   for (;;) {
     switch (uvws__parse(&parser, &at, &left, &part, &part_len, &failure)) {
@@ -410,15 +412,12 @@ int raw_frame(const raw_t* raw, unsigned index, const uint8_t** payload,
         *payload = part;
         *len = part_len;
         return parser.opcode;
-      default:
-        free(copy);
-        copy = NULL;
-        return -1;
+      default: return -1;
     }
   }
 }
 
-int raw_close_code(const raw_t* raw) {
+int raw_close_code(raw_t* raw) {
   const uint8_t* payload = NULL;
   size_t len = 0;
   int opcode;

@@ -119,6 +119,7 @@ typedef struct raw_s {
   char* in; /* all that came, the head first */
   size_t in_len;
   size_t in_capacity;
+  uint8_t* frames; /* what raw_frame() looked at last */
   bool connected;
   bool upgraded; /* a server's has seen the end of the request */
   bool saw_eof;
@@ -137,12 +138,11 @@ void raw_free(raw_t* raw);
 
 /* The first frame behind the head that came in: its opcode, or -1; unmasked
  * payload into *payload, *len. */
-int raw_frame(const raw_t* raw, unsigned index, const uint8_t** payload,
-              size_t* len);
+int raw_frame(raw_t* raw, unsigned index, const uint8_t** payload, size_t* len);
 
 /* The close code in the first close frame that came in; 1005 for an empty one,
  * 0 when none came. */
-int raw_close_code(const raw_t* raw);
+int raw_close_code(raw_t* raw);
 
 /* A frame in `out`, which has room for it; masked with a fixed key when `mask`.
  * Returns its size. */

@@ -60,8 +60,7 @@ static size_t compose(uint8_t* out, const fault_t* fault, bool mask) {
   return n;
 }
 
-static void check_fault(const fault_t* fault, const peer_t* peer,
-                        const raw_t* raw) {
+static void check_fault(const fault_t* fault, const peer_t* peer, raw_t* raw) {
   char expected[128];
   snprintf(expected, sizeof(expected),
            "open text(one) binary(3) error(%s) close(1006)",
