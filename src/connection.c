@@ -138,8 +138,7 @@ void uvws__conn_fail(uvws__conn_t* conn, uvws__failure_t failure) {
 }
 
 static void on_deadline(uvws__deadline_t* deadline) {
-  uvws__conn_t* conn =
-      (uvws__conn_t*)((char*)deadline - offsetof(uvws__conn_t, deadline));
+  uvws__conn_t* conn = UVWS__CONTAINER_OF(deadline, uvws__conn_t, deadline);
   uvws__cause_t cause = uvws__cause_of(UVWS__FAIL_CLOSE_TIMEOUT);
   if (conn->state == UVWS__STATE_DIALING)
     cause = uvws__cause_of(UVWS__FAIL_CONNECT_TIMEOUT);

@@ -11,7 +11,7 @@
 
 static void on_deferred(uvws__deferred_t* deferred) {
   uvws__opening_t* opening =
-      (uvws__opening_t*)((char*)deferred - offsetof(uvws__opening_t, deferred));
+      UVWS__CONTAINER_OF(deferred, uvws__opening_t, deferred);
   uvws__conn_event(opening->conn, opening->event, NULL);
 }
 

@@ -92,7 +92,7 @@ static void tell_abort(uvws_request_t* request, int status) {
 
 static void on_deadline(uvws__deadline_t* deadline) {
   uvws_request_t* request =
-      (uvws_request_t*)((char*)deadline - offsetof(uvws_request_t, deadline));
+      UVWS__CONTAINER_OF(deadline, uvws_request_t, deadline);
   if (request->state == ANSWERED) {
     uvws__stream_close(request->stream);
     return;
@@ -103,7 +103,7 @@ static void on_deadline(uvws__deadline_t* deadline) {
 
 static void on_cancel(uvws__deferred_t* deferred) {
   uvws_request_t* request =
-      (uvws_request_t*)((char*)deferred - offsetof(uvws_request_t, cancel));
+      UVWS__CONTAINER_OF(deferred, uvws_request_t, cancel);
   if (request->state == UNDECIDED) tell_abort(request, UV_ECANCELED);
   refuse(request, UVWS__FAIL_SHUTTING_DOWN);
 }

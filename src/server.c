@@ -31,8 +31,7 @@ static void on_left(void* arg) {
 }
 
 static void on_finish(uvws__deferred_t* deferred) {
-  uvws__server_t* server =
-      (uvws__server_t*)((char*)deferred - offsetof(uvws__server_t, finish));
+  uvws__server_t* server = UVWS__CONTAINER_OF(deferred, uvws__server_t, finish);
   uvws__wheel_cancel(&server->deadline);
   uvws__loop_leave(server->loop, on_left, server);
 }
@@ -229,7 +228,7 @@ static void end_sockets(uvws__server_t* server, bool now) {
 
 static void on_deadline(uvws__deadline_t* deadline) {
   uvws__server_t* server =
-      (uvws__server_t*)((char*)deadline - offsetof(uvws__server_t, deadline));
+      UVWS__CONTAINER_OF(deadline, uvws__server_t, deadline);
   if (!server->closing) {
     accept_waiting(server);
     return;

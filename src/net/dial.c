@@ -51,7 +51,7 @@ static void finish(uvws__dial_t* dial) {
 }
 
 static void on_deferred(uvws__deferred_t* deferred) {
-  finish((uvws__dial_t*)((char*)deferred - offsetof(uvws__dial_t, deferred)));
+  finish(UVWS__CONTAINER_OF(deferred, uvws__dial_t, deferred));
 }
 
 static void finish_later(uvws__dial_t* dial) {

@@ -13,6 +13,10 @@
 #define UVWS__CORK_MARKS  2048
 #define UVWS__RANDOM_POOL 4096
 
+/* The struct that a deferred call, a deadline, is a member of. */
+#define UVWS__CONTAINER_OF(ptr, type, member) \
+  ((type*)((char*)(ptr)-offsetof(type, member)))
+
 struct uvws__stream_s;
 
 /* A call put off to the end of the turn. Zeroed memory is one not put off. */

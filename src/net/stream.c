@@ -27,10 +27,6 @@ enum { TRY_BUFS = 16, WRITE_BUFS = 64 };
 
 static void on_turn_end(uvws__deferred_t* deferred);
 
-static void* container(void* member, size_t offset) {
-  return (char*)member - offset;
-}
-
 int uvws__stream_new(uvws__loop_t* loop, uvws__transport_t transport,
                      uvws__stream_t** result) {
   size_t size = offsetof(uvws__stream_t, uv) +
@@ -62,10 +58,10 @@ void uvws__stream_own(uvws__stream_t* stream,
 /* Nothing of a foreign handle is dereferenced but memory right before it, and
  * that only when its `data` points exactly there. */
 bool uvws__stream_owns(const uv_handle_t* handle) {
-  uintptr_t start = (uintptr_t) handle - offsetof(uvws__stream_t, uv);
+  uintptr_t start = (uintptr_t)handle - offsetof(uvws__stream_t, uv);
   return (handle->type == UV_TCP || handle->type == UV_NAMED_PIPE) &&
-         (uintptr_t) handle->data == start &&
-         ((const uvws__stream_t*) handle->data)->tag == &tag;
+         (uintptr_t)handle->data == start &&
+         ((const uvws__stream_t*)handle->data)->tag == &tag;
 }
 
 static bool is_closing(const uvws__stream_t* stream) {
@@ -318,7 +314,7 @@ bool uvws__stream_is_waiting(const uvws__stream_t* stream) {
 }
 
 static void on_turn_end(uvws__deferred_t* deferred) {
-  uvws__stream_t* stream = container(deferred, offsetof(uvws__stream_t, turn));
+  uvws__stream_t* stream = UVWS__CONTAINER_OF(deferred, uvws__stream_t, turn);
   uvws__stream_flush(stream);
   settle(stream);
   if (stream->write_status != 0) {
