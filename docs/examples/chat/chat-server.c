@@ -34,9 +34,15 @@ static void die(const char* what, int status) {
   exit(1);
 }
 
+/* Closes with a reason, or without when there is no memory for it. */
+static void hang_up(uvws_t* ws, int code, const char* why) {
+  if (uvws_close(ws, code, why, strlen(why)) != 0) uvws_terminate(ws);
+}
+
+/* Fails only when the line itself is at fault. */
 static int send_line(member_t* to, uvws_blob_t* line) {
   int status = uvws_send_blob(&to->ws, line, UVWS_TEXT);
-  if (status == UVWS_EUTF8) return status; /* the fault of the line */
+  if (status == UVWS_EUTF8) return status;
   if (status != 0) {
     uvws_terminate(&to->ws);
     return 0;
@@ -44,10 +50,8 @@ static int send_line(member_t* to, uvws_blob_t* line) {
   /* Until the turn of the loop ends, lines also wait for a quick reader: only
    * what the kernel does not take now tells who is slow. */
   if (uvws_queue_size(&to->ws) > MAX_QUEUE) uvws_flush(&to->ws);
-  if (uvws_queue_size(&to->ws) > MAX_QUEUE) {
-    static const char why[] = "too slow a reader";
-    uvws_close(&to->ws, 1008, why, strlen(why));
-  }
+  if (uvws_queue_size(&to->ws) > MAX_QUEUE)
+    hang_up(&to->ws, 1008, "too slow a reader");
   return 0;
 }
 
@@ -74,10 +78,8 @@ static void on_open(uvws_t* ws) {
   member_t* member = ws->data;
   int status = announce(member, "joined");
   member->joined = status == 0;
-  if (status != 0) {
-    const char* why = uvws_strerror(status);
-    uvws_close(ws, status == UVWS_EUTF8 ? 1007 : 1011, why, strlen(why));
-  }
+  if (status != 0)
+    hang_up(ws, status == UVWS_EUTF8 ? 1007 : 1011, uvws_strerror(status));
 }
 
 /* A terminal shows its user what he types, so the sender is left out. */
@@ -85,12 +87,12 @@ static void on_message(uvws_t* ws, const uvws_message_t* message) {
   const member_t* member = ws->data;
   char line[MAX_NICK + 2 + MAX_TEXT];
   if (message->type == UVWS_BINARY) {
-    static const char why[] = "only text, please";
-    uvws_close(ws, 1003, why, strlen(why));
+    hang_up(ws, 1003, "only text, please");
     return;
   }
-  /* Text is not a C string: no NUL at its end, perhaps some within. */
-  size_t len = (size_t)sprintf(line, "%s: ", member->nick);
+  /* Text is not a C string: no NUL at its end, perhaps some within. The
+   * server's max_message holds for its length. */
+  size_t len = (size_t)snprintf(line, sizeof(line), "%s: ", member->nick);
   memcpy(line + len, message->data, message->len);
   int status = broadcast(member, line, len + message->len);
   /* What nobody heard must not be silently missing. */
@@ -111,7 +113,8 @@ static const uvws_events_t member_events = {UVWS_EVENTS_INIT, .open = on_open,
                                             .message = on_message,
                                             .close = on_close};
 
-/* Finds "nick=" in the query, which is encoded as a form's fields are. */
+/* Finds "nick=" in the query, which is encoded as a form's fields are. Whether
+ * the nick is UTF-8 shows when its joining is announced. */
 static bool read_nick(const char* target, char nick[MAX_NICK + 1]) {
   const char* at = strchr(target, '?');
   size_t len = 0;
@@ -139,16 +142,15 @@ static bool is_in_use(const char* nick) {
   return member != NULL;
 }
 
-/* A request that cannot be rejected either, for want of memory, is answered
- * with 500 when the `request` event returns. */
 static void refuse(uvws_request_t* request, int http_status, const char* why) {
   static const uvws_header_t type = {"Content-Type", "text/plain"};
   uvws_reject(request, http_status, &type, 1, why, strlen(why));
 }
 
+/* A request left undecided, here for want of memory, is answered 500. */
 static void on_request(uvws_server_t* server, uvws_request_t* request) {
   uvws_accept_options_t options;
-  char nick[MAX_NICK + 1];
+  char nick[MAX_NICK + 1] = "";
   if (!read_nick(uvws_request_target(request), nick)) {
     refuse(request, 400, "Come as ?nick=NAME, with 1 to 32 bytes of text.\n");
     return;
@@ -159,7 +161,7 @@ static void on_request(uvws_server_t* server, uvws_request_t* request) {
   }
   member_t* member = calloc(1, sizeof(*member));
   if (member == NULL) return;
-  strcpy(member->nick, nick);
+  memcpy(member->nick, nick, sizeof(nick));
   member->ws.data = member;
 
   uvws_accept_options_init(&options);

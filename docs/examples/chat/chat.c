@@ -3,6 +3,7 @@
  *
  *   chat URL NICK */
 #include <ctype.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -20,6 +21,7 @@ typedef struct chat_s {
   uvws_t ws;
   union uv_any_handle input; /* of an unknown type until it is open */
   uv_fs_t file;              /* the read under way, when input is a file */
+  bool joined;
   bool failed;
   size_t len;
   char line[MAX_LINE]; /* input that no newline has ended yet */
@@ -42,7 +44,7 @@ static void leave(chat_t* chat) {
 static void send_text(chat_t* chat, const char* text, size_t len) {
   if (len == 0) return;
   int status = uvws_send(&chat->ws, text, len, UVWS_TEXT);
-  if (status != 0) complain(chat, "not sent", uvws_strerror(status));
+  if (status != 0) complain(chat, "a line is not sent", uvws_strerror(status));
 }
 
 /* Sends the whole lines that the buffer has. One that fills it all loses a
@@ -56,10 +58,10 @@ static void send_lines(chat_t* chat) {
     start = newline + 1;
   }
   if (end - start == MAX_LINE) {
-    const char* whole = end - 1;
+    char* whole = end - 1;
     while (whole > end - 4 && (*whole & 0xC0) == 0x80) whole--;
     send_text(chat, start, (size_t)(whole - start));
-    start += whole - start;
+    start = whole;
   }
   chat->len = (size_t)(end - start);
   memmove(chat->line, start, chat->len);
@@ -114,7 +116,7 @@ static int read_file(chat_t* chat) {
 }
 
 /* The terminal stays in its own mode, in which it edits and shows the line. */
-static int open_input(chat_t* chat) {
+static int start_input(chat_t* chat) {
   union uv_any_handle* input = &chat->input;
   uv_loop_t* loop = chat->ws.loop;
   int status;
@@ -134,26 +136,34 @@ static int open_input(chat_t* chat) {
 
 /* ---- From the server to the terminal ---- */
 
-static void on_open(uvws_t* ws) {
-  chat_t* chat = ws->data;
-  int status = open_input(chat);
-  if (status == 0) return;
-  complain(chat, "input", uvws_strerror(status));
-  leave(chat);
-}
-
 /* A space for each control character, also for the two-byte ones from U+0080
  * on: nobody in the room shall command our terminal, or fake a line. */
-static void on_message(uvws_t* ws, const uvws_message_t* message) {
-  const unsigned char* at = (const unsigned char*)message->data;
-  const unsigned char* end = at + message->len;
+static int print_line(FILE* to, const char* text, size_t len) {
+  const unsigned char* at = (const unsigned char*)text;
+  const unsigned char* end = at + len;
   for (; at < end; at++) {
     bool wide = *at == 0xC2 && at[1] < 0xA0;
-    putchar(wide || *at < ' ' || *at == 0x7F ? ' ' : *at);
+    putc(wide || *at < ' ' || *at == 0x7F ? ' ' : *at, to);
     at += wide;
   }
-  putchar('\n');
-  if (fflush(stdout) != 0) leave(ws->data); /* nobody listens any more */
+  putc('\n', to);
+  return fflush(to) == 0 ? 0 : uv_translate_sys_error(errno);
+}
+
+/* The first message tells that we have joined. Input may not start earlier: it
+ * may end at once, and who is closing hears no more. */
+static void on_message(uvws_t* ws, const uvws_message_t* message) {
+  chat_t* chat = ws->data;
+  const char* what = "output";
+  int status = print_line(stdout, message->data, message->len);
+  if (status == 0 && !chat->joined) {
+    chat->joined = true;
+    what = "input";
+    status = start_input(chat);
+  }
+  if (status == 0) return;
+  complain(chat, what, uvws_strerror(status));
+  leave(chat);
 }
 
 /* As on the web the body of a refusal is not to be had; its status is. */
@@ -175,17 +185,17 @@ static void on_error(uvws_t* ws, int status, const char* reason) {
 
 static void on_close(uvws_t* ws, const uvws_close_event_t* event) {
   chat_t* chat = ws->data;
-  if (!event->was_clean)
-    chat->failed = true;
-  else if (event->code != 1000)
-    complain(chat, "the server hung up", event->reason);
+  if (!event->was_clean || event->code != 1000) chat->failed = true;
+  if (event->was_clean && event->code != 1000) {
+    fprintf(stderr, "chat: the server hung up: %d ", event->code);
+    print_line(stderr, event->reason, event->reason_len);
+  }
   if (chat->input.handle.type != UV_UNKNOWN_HANDLE)
     uv_close(&chat->input.handle, NULL);
 }
 
-static const uvws_events_t events = {UVWS_EVENTS_INIT, .open = on_open,
-                                     .message = on_message, .error = on_error,
-                                     .close = on_close};
+static const uvws_events_t events = {UVWS_EVENTS_INIT, .message = on_message,
+                                     .error = on_error, .close = on_close};
 
 static void on_signal(uv_signal_t* signal, int number) {
   (void)number;
@@ -197,11 +207,12 @@ static char* url_with_nick(const char* url, const char* nick) {
   size_t size = strlen(url) + strlen("?nick=") + 3 * strlen(nick) + 1;
   char* result = malloc(size);
   if (result == NULL) return NULL;
-  char* end = result + sprintf(result, "%s%cnick=", url,
-                               strchr(url, '?') == NULL ? '?' : '&');
+  char* end = result + snprintf(result, size, "%s%cnick=", url,
+                                strchr(url, '?') == NULL ? '?' : '&');
   for (; *nick != '\0'; nick++) {
     bool plain = isalnum((unsigned char)*nick) || strchr("-._~", *nick);
-    end += sprintf(end, plain ? "%c" : "%%%02X", (unsigned char)*nick);
+    end += snprintf(end, sizeof("%00"), plain ? "%c" : "%%%02X",
+                    (unsigned char)*nick);
   }
   return result;
 }
