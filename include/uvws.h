@@ -136,6 +136,10 @@ UVWS_EXTERN uvws_blob_t* uvws_blob_new(const void* data, size_t len);
  * `message` event. */
 UVWS_EXTERN uvws_blob_t* uvws_message_blob(const uvws_message_t* message);
 
+/** 1 when `len` bytes are valid UTF-8, and so may be sent as UVWS_TEXT with
+ * UVWS_UTF8_CHECKED; else 0. On any thread. */
+UVWS_EXTERN int uvws_is_utf8(const void* data, size_t len);
+
 /** Adds a reference and returns `blob`. On any thread. */
 UVWS_EXTERN uvws_blob_t* uvws_blob_ref(uvws_blob_t* blob);
 
@@ -335,7 +339,9 @@ UVWS_EXTERN uvws_ready_state_t uvws_ready_state(const uvws_t* ws);
 UVWS_EXTERN uint64_t uvws_buffered_amount(const uvws_t* ws);
 
 /** Bytes that wait for the kernel as they will stand on the wire: frame headers
- * and control frames too. 0 once the socket is UVWS_CLOSED. */
+ * and control frames too. What was sent in this turn of the loop waits, unless
+ * uvws_flush() was called: only what is left then tells of a slow peer. 0 once
+ * the socket is UVWS_CLOSED. */
 UVWS_EXTERN uint64_t uvws_queue_size(const uvws_t* ws);
 
 /** `url` as the URL serialiser has it (Standard, 3.1); for an accepted socket

@@ -290,6 +290,10 @@ void uvws_walk(uv_loop_t* uv, void (*cb)(uvws_t* ws, void* arg), void* arg) {
   }
 }
 
+int uvws_is_utf8(const void* data, size_t len) {
+  return uvws__utf8_is_valid(data, len);
+}
+
 unsigned uvws_version(void) {
   return UVWS_VERSION_HEX;
 }

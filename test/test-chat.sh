@@ -85,7 +85,7 @@ refused 'HTTP status 409' "$url" alice
 refused 'HTTP status 400' "$url" ''
 refused 'HTTP status 400' "$url" "$(printf 'two\nlines')"
 refused 'HTTP status 400' "$url" 'a-nick-that-has-33-bytes-in-it---'
-refused 'UTF-8' "$url" "$(printf 'half \303')"
+refused 'no nick' "$url" "$(printf 'half \303')"
 
 # Others hear it, the sender does not; empty lines and what could command a
 # terminal do not come through.

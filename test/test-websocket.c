@@ -364,6 +364,14 @@ static void test_a_reason_without_code_brings_1000(void** state) {
   assert_string_equal(pair.server.peers[0].log, "open close(1000 clean why)");
 }
 
+static void test_is_utf8_judges_whole_strings(void** state) {
+  (void)state;
+  assert_int_equal(uvws_is_utf8("", 0), 1);
+  assert_int_equal(uvws_is_utf8("\xe2\x82\xac", 3), 1);
+  assert_int_equal(uvws_is_utf8("\xe2\x82", 2), 0);
+  assert_int_equal(uvws_is_utf8("\xed\xa0\x80", 3), 0);
+}
+
 static void send_badly(peer_t* peer) {
   uvws_blob_t* blob = uvws_blob_new("\xff", 1);
   assert_int_equal(uvws_send(&peer->ws, "a", 1, 0), UV_EINVAL);
@@ -561,6 +569,7 @@ int main(void) {
       TEST(test_close_checks_code_and_reason),
       TEST(test_close_without_code_is_1005),
       TEST(test_a_reason_without_code_brings_1000),
+      TEST(test_is_utf8_judges_whole_strings),
       TEST(test_send_checks_flags_and_text),
       TEST(test_a_pong_tells_the_round_trip_time),
       TEST(test_blobs_outlive_their_message),

@@ -56,19 +56,17 @@ static int send_line(member_t* to, uvws_blob_t* line) {
 }
 
 /* One blob for everybody in the room but `except`. */
-static int broadcast(const member_t* except, const char* text, size_t len) {
-  int status = 0;
+static bool broadcast(const member_t* except, const char* text, size_t len) {
   uvws_blob_t* line = uvws_blob_new(text, len);
-  if (line == NULL) return UV_ENOMEM;
-  for (member_t* to = members; to != NULL && status == 0; to = to->next) {
+  if (line == NULL) return false;
+  for (member_t* to = members; to != NULL; to = to->next)
     if (to != except && uvws_ready_state(&to->ws) == UVWS_OPEN)
-      status = send_line(to, line);
-  }
+      send_line(to, line);
   uvws_blob_unref(line);
-  return status;
+  return true;
 }
 
-static int announce(const member_t* member, const char* what) {
+static bool announce(const member_t* member, const char* what) {
   char line[MAX_NICK + 16];
   int len = snprintf(line, sizeof(line), "* %s %s", member->nick, what);
   return broadcast(NULL, line, (size_t)len);
@@ -76,10 +74,8 @@ static int announce(const member_t* member, const char* what) {
 
 static void on_open(uvws_t* ws) {
   member_t* member = ws->data;
-  int status = announce(member, "joined");
-  member->joined = status == 0;
-  if (status != 0)
-    hang_up(ws, status == UVWS_EUTF8 ? 1007 : 1011, uvws_strerror(status));
+  member->joined = announce(member, "joined");
+  if (!member->joined) uvws_close(ws, 1011, NULL, 0);
 }
 
 /* A terminal shows its user what he types, so the sender is left out. */
@@ -94,9 +90,8 @@ static void on_message(uvws_t* ws, const uvws_message_t* message) {
    * server's max_message holds for its length. */
   size_t len = (size_t)snprintf(line, sizeof(line), "%s: ", member->nick);
   memcpy(line + len, message->data, message->len);
-  int status = broadcast(member, line, len + message->len);
   /* What nobody heard must not be silently missing. */
-  if (status != 0) uvws_terminate(ws);
+  if (!broadcast(member, line, len + message->len)) uvws_terminate(ws);
 }
 
 static void on_close(uvws_t* ws, const uvws_close_event_t* event) {
@@ -132,7 +127,7 @@ static bool read_nick(const char* target, char nick[MAX_NICK + 1]) {
     nick[len++] = (char)c;
   }
   nick[len] = '\0';
-  return len > 0;
+  return len > 0 && uvws_is_utf8(nick, len);
 }
 
 static bool is_in_use(const char* nick) {

@@ -36,10 +36,7 @@ static void on_message(uvws_t* ws, const uvws_message_t* message) {
 }
 
 static void on_error(uvws_t* ws, int status, const char* reason) {
-  fprintf(stderr,
-          "echo-client: %s: %s (%s)\n",
-          uvws_url(ws),
-          reason,
+  fprintf(stderr, "echo-client: %s: %s (%s)\n", uvws_url(ws), reason,
           uvws_err_name(status));
 }
 
@@ -49,10 +46,8 @@ static void on_close(uvws_t* ws, const uvws_close_event_t* event) {
   next_url(ws);
 }
 
-static const uvws_events_t events = {UVWS_EVENTS_INIT,
-                                     .message = on_message,
-                                     .error = on_error,
-                                     .close = on_close};
+static const uvws_events_t events = {UVWS_EVENTS_INIT, .message = on_message,
+                                     .error = on_error, .close = on_close};
 
 int main(int argc, char** argv) {
   client_t client = {.unclean = false};
@@ -64,7 +59,7 @@ int main(int argc, char** argv) {
     if (strcmp(argv[i], "--max-message") == 0)
       client.options.max_message = value;
     else if (strcmp(argv[i], "--max-fragments") == 0)
-      client.options.max_fragments = (uint32_t) value;
+      client.options.max_fragments = (uint32_t)value;
     else
       argc = 0;
   }

@@ -24,7 +24,7 @@ static void on_message(uvws_t* ws, const uvws_message_t* message) {
 }
 
 static void on_close(uvws_t* ws, const uvws_close_event_t* event) {
-  (void) event;
+  (void)event;
   free(ws);
 }
 
@@ -50,7 +50,7 @@ static void on_request(uvws_server_t* server, uvws_request_t* request) {
 }
 
 static void on_error(uvws_server_t* server, int status) {
-  (void) server;
+  (void)server;
   fprintf(stderr, "echo-server: accept: %s\n", uvws_strerror(status));
 }
 
@@ -59,27 +59,26 @@ static const uvws_server_events_t server_events = {
 
 /* The first signal ends everything within a second, the second at once. */
 static void on_signal(uv_signal_t* signal, int number) {
-  (void) number;
+  (void)number;
   uvws_server_close(signal->data, 1000);
-  uv_close((uv_handle_t*) signal, NULL);
+  uv_close((uv_handle_t*)signal, NULL);
 }
 
 static void listen_tcp(uvws_server_t* server, const char* host, int port) {
   struct sockaddr_storage address;
   int len = sizeof(address);
-  int status = uv_ip4_addr(host, port, (struct sockaddr_in*) &address);
+  int status = uv_ip4_addr(host, port, (struct sockaddr_in*)&address);
   if (status != 0)
-    status = uv_ip6_addr(host, port, (struct sockaddr_in6*) &address);
+    status = uv_ip6_addr(host, port, (struct sockaddr_in6*)&address);
   if (status != 0) die(host, status);
-  status = uvws_listen(server, (const struct sockaddr*) &address, 4096);
+  status = uvws_listen(server, (const struct sockaddr*)&address, 4096);
   if (status != 0) die("listen", status);
-  uvws_server_getsockname(server, (struct sockaddr*) &address, &len);
+  uvws_server_getsockname(server, (struct sockaddr*)&address, &len);
   bool six = address.ss_family == AF_INET6;
-  port = ntohs(six ? ((struct sockaddr_in6*) &address)->sin6_port
-                   : ((struct sockaddr_in*) &address)->sin_port);
+  port = ntohs(six ? ((struct sockaddr_in6*)&address)->sin6_port
+                   : ((struct sockaddr_in*)&address)->sin_port);
   printf(six ? "listening on ws://[%s]:%d/\n" : "listening on ws://%s:%d/\n",
-         host,
-         port);
+         host, port);
 }
 
 int main(int argc, char** argv) {
@@ -110,7 +109,7 @@ int main(int argc, char** argv) {
     else if (strcmp(argv[i], "--max-message") == 0)
       options.max_message = strtoull(value, NULL, 10);
     else if (strcmp(argv[i], "--max-fragments") == 0)
-      options.max_fragments = (uint32_t) strtoul(value, NULL, 10);
+      options.max_fragments = (uint32_t)strtoul(value, NULL, 10);
     else
       die(argv[i], UV_EINVAL);
     i++;
@@ -130,7 +129,7 @@ int main(int argc, char** argv) {
   fflush(stdout);
   for (int i = 0; i < 2; i++) {
     uv_signal_init(loop, &signals[i]);
-    uv_unref((uv_handle_t*) &signals[i]);
+    uv_unref((uv_handle_t*)&signals[i]);
     signals[i].data = &server;
     uv_signal_start_oneshot(&signals[i], on_signal, i == 0 ? SIGINT : SIGTERM);
   }
