@@ -57,8 +57,8 @@ enum {
       UVWS_ERRNO_END = -0x1000A
 };
 
-/** What a status means, in words. Static storage; understands libuv's codes
- * and ours, on any thread. */
+/** What a status means, in words: libuv's codes and ours, anything else is
+ * "unknown status". Static storage, on any thread. */
 UVWS_EXTERN const char* uvws_strerror(int status);
 
 /** The name of a status, such as "UVWS_EUTF8" or "ECONNREFUSED". Static
@@ -191,8 +191,9 @@ struct uvws_events_s {
    * are valid until return. */
   void (*close)(uvws_t* ws, const uvws_close_event_t* event);
 
-  /** A ping came (at most 125 bytes, valid until return); its pong is already
-   * on its way (RFC 5.5.2). */
+  /** A ping came (at most 125 bytes, valid until return); its pong is queued,
+   * or will be when the queue is empty unless a newer ping replaces it (RFC
+   * 5.5.2, 5.5.3). */
   void (*ping)(uvws_t* ws, const void* data, size_t len);
 
   /** A pong came. `rtt` is the round-trip time in nanoseconds when it answers
@@ -283,26 +284,29 @@ UVWS_EXTERN int uvws_connect(uvws_t* ws, const char* url,
 
 /** Sends one message: flags are UVWS_TEXT or UVWS_BINARY, and
  * UVWS_UTF8_CHECKED. The bytes are copied or already with the kernel on return,
- * the caller's buffer is never written to. All that is sent in one callback
- * leaves together when it returns. `data` may be NULL when `len` is 0. Errors
+ * the caller's buffer is never written to. Small messages that are sent inside
+ * one event of this library leave together when it returns, others when the
+ * turn of the loop ends. `data` may be NULL when `len` is 0. Errors
  * (Standard, 3.1, send()):
  *
  *   UVWS_EINVALIDSTATE  in state UVWS_CONNECTING
  *   UVWS_EUTF8          the text is not UTF-8; surrogates are not
  *   UV_ESHUTDOWN        in state UVWS_CLOSING or UVWS_CLOSED; as on the web
  *                       bufferedAmount grows all the same
- *   UV_EINVAL           wrong flags
- *   UV_ENOMEM, and whatever uv_random() reports (clients mask each frame) */
+ *   UV_EINVAL           wrong flags, or data is NULL and len is not 0
+ *   UV_ENOMEM, whatever uv_random() reports (clients mask each frame), and once
+ *   writing has failed, what it failed with, such as UV_EPIPE */
 UVWS_EXTERN int uvws_send(uvws_t* ws, const void* data, size_t len,
                           unsigned flags);
 
 /** Sends a blob as one message. Takes its own references as long as it needs
- * them; on the server role large blobs are framed once and never copied.
- * Otherwise as uvws_send(). */
+ * them; on the server role a large blob is never copied, however many sockets
+ * it is sent to. Otherwise as uvws_send(). */
 UVWS_EXTERN int uvws_send_blob(uvws_t* ws, uvws_blob_t* blob, unsigned flags);
 
 /** Sends a ping with at most 125 bytes of the caller's (RFC 5.5.2); the `pong`
- * event has the round-trip time. Errors: UV_EINVAL for more bytes,
+ * event has the round-trip time. Errors: UV_EINVAL for more bytes or none at
+ * NULL,
  * UVWS_EINVALIDSTATE unless in state UVWS_OPEN, UV_ENOMEM, and whatever
  * uv_random() reports. */
 UVWS_EXTERN int uvws_ping(uvws_t* ws, const void* data, size_t len);
@@ -317,13 +321,15 @@ UVWS_EXTERN int uvws_ping(uvws_t* ws, const void* data, size_t len);
  *   UVWS_EINVALIDACCESS  another code
  *   UVWS_ESYNTAX         the reason is too long
  *   UVWS_EUTF8           the reason is not UTF-8
+ *   UV_EINVAL            reason is NULL and len is not 0
  *   UV_ENOMEM, and whatever uv_random() reports */
 UVWS_EXTERN int uvws_close(uvws_t* ws, int code, const char* reason,
                            size_t len);
 
-/** Drops the connection at once: no closing handshake, what was queued is lost,
- * `close` follows with 1006 and UV_ECANCELED, without `error`. Does nothing to
- * a socket that is UVWS_CLOSED. */
+/** Drops the connection at once: no closing handshake, what was queued is lost.
+ * `close` follows with 1006 and UV_ECANCELED, without `error`; but what had
+ * ended the connection before, a failure or a complete closing handshake, stays
+ * the reason. Does nothing to a socket that is UVWS_CLOSED. */
 UVWS_EXTERN void uvws_terminate(uvws_t* ws);
 
 /** Hands what has been sent in this turn of the loop to the kernel now, as far
@@ -556,7 +562,8 @@ UVWS_EXTERN void uvws_accept_options_init_sized(uvws_accept_options_t* options,
  *
  *   UVWS_EINVALIDACCESS  the protocol is not one that the client offers
  *   UV_EINVAL            a header has an invalid name or value, or one that the
- *                        handshake itself sets; ws is of another loop
+ *                        handshake itself sets; ws is of another loop;
+ *                        options->size was not set
  *   UV_EALREADY          ws is in use
  *   UV_ECANCELED         the server is closing, or this is inside `abort`
  *   UV_ENOMEM */
@@ -578,8 +585,9 @@ UVWS_EXTERN int uvws_reject(uvws_request_t* request, int http_status,
  * must not be closed by anyone else. To be called on the loop's thread. */
 UVWS_EXTERN int uvws_owns(const uv_handle_t* handle);
 
-/** Calls `cb` for each socket of the loop that is not UVWS_CLOSED. Inside,
- * sockets may be ended but not made. */
+/** Calls `cb` for each socket of the loop from its uvws_connect() or
+ * uvws_accept() until all that it had open is closed. Inside, sockets may be
+ * ended but not made. */
 UVWS_EXTERN void uvws_walk(uv_loop_t* loop, void (*cb)(uvws_t* ws, void* arg),
                            void* arg);
 

@@ -207,7 +207,11 @@ static void on_write_failed(uvws__stream_t* stream, int status) {
 }
 
 static void on_lingered(uvws__stream_t* stream) {
-  uvws__conn_event(stream->owner, UVWS__EVENT_LINGERED, NULL);
+  /* Why our close frame did not get through; no matter when it did. */
+  int status = stream->write_status != 0 ? stream->write_status : stream->ended;
+  if (status == 0 || status == UV_EOF) status = UV_ECONNABORTED;
+  uvws__cause_t cause = uvws__cause_of_status(status);
+  uvws__conn_event(stream->owner, UVWS__EVENT_LINGERED, &cause);
 }
 
 static void on_closed(uvws__stream_t* stream) {

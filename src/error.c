@@ -1,5 +1,6 @@
 #include "error.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "uvws.h"
@@ -24,21 +25,34 @@ int uvws__failure_status(uvws__failure_t failure) {
   return failure_statuses[failure];
 }
 
-/* The row of one of our own statuses, which count down from the first. */
+/* libuv allocates, and leaks, for a status that it does not know. */
+static bool is_libuvs(int status) {
+  switch (status) {
+#define X(name, text) case UV_##name:
+    UV_ERRNO_MAP(X)
+#undef X
+    return true;
+    default: return false;
+  }
+}
+
+static bool is_ours(int status) {
+  return status <= statuses[0].status && status > UVWS_ERRNO_END;
+}
+
+/* The row of one of ours, which count down from the first. */
 static size_t row_of(int status) {
   return (size_t)(statuses[0].status - status);
 }
 
-static int is_ours(int status) {
-  return status <= statuses[0].status && status > UVWS_ERRNO_END;
-}
-
 const char* uvws_strerror(int status) {
   if (status == 0) return "success";
-  return is_ours(status) ? statuses[row_of(status)].text : uv_strerror(status);
+  if (is_ours(status)) return statuses[row_of(status)].text;
+  return is_libuvs(status) ? uv_strerror(status) : "unknown status";
 }
 
 const char* uvws_err_name(int status) {
   if (status == 0) return "OK";
-  return is_ours(status) ? statuses[row_of(status)].name : uv_err_name(status);
+  if (is_ours(status)) return statuses[row_of(status)].name;
+  return is_libuvs(status) ? uv_err_name(status) : "UNKNOWN";
 }

@@ -9,9 +9,9 @@
 /* From the stream to an event. A callback may end the connection, but not free
  * it, so after each one only the state needs to be looked at again.
  *
- * Once our close frame is queued the receiver discards, and only the peer's
- * close frame still means something: WebSockets standard, section 4, "when a
- * WebSocket message has been received", step 1; RFC 6455, 5.5.1. */
+ * Once our close frame is queued the receiver discards messages: WebSockets
+ * standard, section 4, "when a WebSocket message has been received", step 1.
+ * Pings and the peer's close frame still mean something. */
 
 /* A message on its way to the user. */
 typedef struct delivery_s {
@@ -62,11 +62,12 @@ static void on_message(uvws__conn_t* conn, const uvws__received_t* received) {
   uvws_blob_unref(delivery.blob);
 }
 
-/* RFC 6455, 5.5.2 */
+/* RFC 6455, 5.5.2: a ping is answered until the peer's close frame has come,
+ * even when ours is sent. */
 static void on_ping(uvws__conn_t* conn, const uvws__received_t* received) {
   if (uvws__conn_send_pong(conn, received->data, received->len) != 0)
     uvws__conn_fail(conn, UVWS__FAIL_NO_MEMORY);
-  else if (EMITS(conn->ws, ping))
+  else if (conn->state == UVWS__STATE_OPEN && EMITS(conn->ws, ping))
     conn->ws->events->ping(conn->ws, received->data, received->len);
 }
 
@@ -100,9 +101,7 @@ void uvws__conn_receive(uvws__conn_t* conn, uint8_t* data, size_t len) {
       case UVWS__RECEIVED_MESSAGE:
         if (open) on_message(conn, &received);
         break;
-      case UVWS__RECEIVED_PING:
-        if (open) on_ping(conn, &received);
-        break;
+      case UVWS__RECEIVED_PING: on_ping(conn, &received); break;
       case UVWS__RECEIVED_PONG:
         if (open) on_pong(conn, &received);
         break;

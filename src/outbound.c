@@ -89,14 +89,19 @@ int uvws__conn_send(uvws__conn_t* conn, uint8_t opcode, const void* data,
 }
 
 int uvws__conn_send_ping(uvws__conn_t* conn, const void* data, size_t len) {
-  struct uvws__ping_s* ping = conn->ping;
-  if (ping == NULL) ping = uvws__malloc(sizeof(*ping));
+  struct uvws__ping_s* ping = uvws__malloc(sizeof(*ping));
   if (ping == NULL) return UV_ENOMEM;
-  conn->ping = ping;
+  int status = send_control(conn, UVWS__OP_PING, data, len);
+  if (status != 0) {
+    uvws__free(ping);
+    return status;
+  }
   ping->sent_at = uv_hrtime();
   ping->len = len;
   if (len > 0) memcpy(ping->data, data, len);
-  return send_control(conn, UVWS__OP_PING, ping->data, len);
+  uvws__free(conn->ping);
+  conn->ping = ping;
+  return 0;
 }
 
 uint64_t uvws__conn_take_pong(uvws__conn_t* conn, const void* data,
@@ -122,7 +127,7 @@ int uvws__conn_send_pong(uvws__conn_t* conn, const void* data, size_t len) {
 
 void uvws__conn_send_waiting_pong(uvws__conn_t* conn) {
   struct uvws__pong_s* pong = conn->pong;
-  if (pong == NULL || conn->close_sent) return;
+  if (pong == NULL) return;
   conn->pong = NULL;
   if (send_control(conn, UVWS__OP_PONG, pong->data, pong->len) != 0)
     uvws__conn_fail(conn, UVWS__FAIL_NO_MEMORY);

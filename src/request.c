@@ -105,15 +105,18 @@ static void on_cancel(uvws__deferred_t* deferred) {
   uvws_request_t* request =
       UVWS__CONTAINER_OF(deferred, uvws_request_t, cancel);
   if (request->state == UNDECIDED) tell_abort(request, UV_ECANCELED);
-  refuse(request, UVWS__FAIL_SHUTTING_DOWN);
+  if (request->server->terminating)
+    close_stream(request);
+  else
+    refuse(request, UVWS__FAIL_SHUTTING_DOWN);
 }
 
-void uvws__requests_cancel(uvws__server_t* server, bool now) {
+void uvws__requests_cancel(uvws__server_t* server) {
   for (uvws_request_t* request = server->requests; request != NULL;
        request = request->next) {
     if (request->state != ANSWERED)
       uvws__loop_defer(server->loop, &request->cancel);
-    else if (now)
+    else if (server->terminating)
       uvws__stream_close(request->stream);
   }
 }
@@ -311,7 +314,7 @@ static bool is_offered(const uvws_request_t* request, const char* protocol) {
 static char* make_url(const uvws_request_t* request) {
   static const char scheme[] = "ws://";
   const char* host = uvws__head_field(request->head, "Host", NULL);
-  const char* target = uvws__head_target(request->head);
+  const char* target = uvws__handshake_resource(request->head);
   size_t host_len = strlen(host), target_len = strlen(target);
   char* url = uvws__malloc(sizeof(scheme) + host_len + target_len);
   if (url == NULL) return NULL;

@@ -149,11 +149,10 @@ int uvws_server_init(uv_loop_t* loop, uvws_server_t* shell,
 }
 
 /* Adds an entry at the end, before its stream exists. */
-static uvws__listening_t* add_listening(uvws__server_t* server, bool is_tcp) {
+static uvws__listening_t* add_listening(uvws__server_t* server) {
   uvws__listening_t* listening = uvws__calloc(1, sizeof(*listening));
   if (listening == NULL) return NULL;
   listening->server = server;
-  listening->is_tcp = is_tcp;
   uvws__listening_t** link = &server->listenings;
   while (*link != NULL) link = &(*link)->next;
   *link = listening;
@@ -164,7 +163,7 @@ static int listen_on(uvws_server_t* shell, const struct sockaddr* addr,
                      const char* pipe, int backlog) {
   uvws__server_t* server = shell->impl;
   if (server == NULL || server->closing) return UV_ECANCELED;
-  uvws__listening_t* listening = add_listening(server, pipe == NULL);
+  uvws__listening_t* listening = add_listening(server);
   if (listening == NULL) return UV_ENOMEM;
   int status =
       pipe == NULL
@@ -177,8 +176,9 @@ static int listen_on(uvws_server_t* shell, const struct sockaddr* addr,
     while (*link != listening) link = &(*link)->next;
     *link = NULL;
     uvws__free(listening);
-  } else if (server->unreferenced) {
-    uvws__stream_set_ref(listening->stream, false);
+  } else {
+    listening->is_listening_tcp = status == 0 && pipe == NULL;
+    if (server->unreferenced) uvws__stream_set_ref(listening->stream, false);
   }
   return status;
 }
@@ -195,8 +195,10 @@ int uvws_listen_pipe(uvws_server_t* server, const char* name, int backlog) {
 int uvws_server_getsockname(const uvws_server_t* shell, struct sockaddr* name,
                             int* namelen) {
   const uvws__listening_t* listening =
-      shell->impl == NULL ? NULL : shell->impl->listenings;
-  while (listening != NULL && !listening->is_tcp) listening = listening->next;
+      shell->impl == NULL || shell->impl->closing ? NULL
+                                                  : shell->impl->listenings;
+  while (listening != NULL && !listening->is_listening_tcp)
+    listening = listening->next;
   if (listening == NULL) return UV_ENOTCONN;
   return uvws__listener_getsockname(listening->stream, name, namelen);
 }
@@ -215,11 +217,11 @@ void uvws__server_conn_open(const uvws__server_t* server, uvws_t* ws) {
 }
 
 /* Those that were accepted in this turn are ended when they open. */
-static void end_sockets(uvws__server_t* server, bool now) {
+static void end_sockets(uvws__server_t* server) {
   for (uvws__conn_t* conn = server->loop->conns; conn != NULL;
        conn = conn->next) {
     if (conn->server != server) continue;
-    if (now)
+    if (server->terminating)
       uvws_terminate(conn->ws);
     else if (conn->state != UVWS__STATE_UPGRADING)
       go_away(conn->ws);
@@ -233,8 +235,9 @@ static void on_deadline(uvws__deadline_t* deadline) {
     accept_waiting(server);
     return;
   }
-  end_sockets(server, true);
-  uvws__requests_cancel(server, true);
+  server->terminating = true;
+  end_sockets(server);
+  uvws__requests_cancel(server);
 }
 
 void uvws_server_close(uvws_server_t* shell, uint32_t ms) {
@@ -251,9 +254,10 @@ void uvws_server_close(uvws_server_t* shell, uint32_t ms) {
     for (; listening != NULL; listening = listening->next)
       uvws__stream_close(listening->stream);
   }
-  if (!again || ms == 0) {
-    end_sockets(server, ms == 0);
-    uvws__requests_cancel(server, ms == 0);
+  server->terminating = ms == 0;
+  if (!again || server->terminating) {
+    end_sockets(server);
+    uvws__requests_cancel(server);
   }
   finish_if_done(server);
 }

@@ -14,7 +14,7 @@ typedef struct uvws__listening_s {
   struct uvws__listening_s* next;
   uvws__server_t* server;
   uvws__stream_t* stream;
-  bool is_tcp;
+  bool is_listening_tcp;
   bool has_waiting; /* a connection that was not accepted yet */
 } uvws__listening_t;
 
@@ -33,6 +33,7 @@ struct uvws__server_s {
   unsigned
       connections; /* requests and sockets, until their handles are closed */
   bool closing;
+  bool terminating; /* closing, and out of patience */
   bool unreferenced;
 };
 
@@ -51,8 +52,8 @@ void uvws__server_conn_gone(uvws__server_t* server);
  * is still the caller's, when there is no memory. */
 bool uvws__request_begin(uvws__server_t* server, uvws__stream_t* stream);
 
-/* The server is closing: an end for each request, in this turn's end or, when
- * `now`, without any more words. */
-void uvws__requests_cancel(uvws__server_t* server, bool now);
+/* The server is closing: an end for each request when the turn ends, without
+ * any more words when it is terminating. */
+void uvws__requests_cancel(uvws__server_t* server);
 
 #endif /* UVWS_SRC_SERVER_H_ */

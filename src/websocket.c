@@ -150,6 +150,7 @@ int uvws_close(uvws_t* ws, int code, const char* reason, size_t len) {
   if (code != 0 && (code < 0 || !uvws__close_code_is_valid((unsigned)code)))
     return UVWS_EINVALIDACCESS;
   if (len > UVWS__CLOSE_REASON_MAX) return UVWS_ESYNTAX;
+  if (reason == NULL && len > 0) return UV_EINVAL;
   if (!uvws__utf8_is_valid((const uint8_t*)reason, len)) return UVWS_EUTF8;
   if (ws->ready_state == UVWS_CONNECTING) {
     uvws__cause_t cause = uvws__cause_of(UVWS__FAIL_ABORTED);
@@ -224,7 +225,7 @@ int uvws_http_status(const uvws_t* ws) {
   return conn == NULL ? 0 : conn->http_status;
 }
 
-/* The response's head, as long as it is there and complete. */
+/* The response's head, as long as it is there and something is known of it. */
 static const uvws__head_t* response_of(const uvws_t* ws) {
   const uvws__conn_t* conn = conn_of(ws);
   if (conn == NULL || conn->opening == NULL || conn->http_status == 0)

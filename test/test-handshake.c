@@ -121,6 +121,15 @@ static const struct {
     {"GET /chat HTTP/2.0\r\n" HOST UPGRADE CONNECTION VERSION KEY_LINE END,
      UVWS__FAIL_HTTP_VERSION},
 
+    {"GET http://h/chat HTTP/1.1\r\n" HOST UPGRADE CONNECTION VERSION KEY_LINE
+         END,
+     UVWS__OK},
+    {"GET http://h HTTP/1.1\r\n" HOST UPGRADE CONNECTION VERSION KEY_LINE END,
+     UVWS__FAIL_HTTP_TARGET},
+    {"GET ftp://h/chat HTTP/1.1\r\n" HOST UPGRADE CONNECTION VERSION KEY_LINE
+         END,
+     UVWS__FAIL_HTTP_TARGET},
+
     /* Bodies, however they are announced. */
     {REQUEST "Content-Length: 1\r\n" END, UVWS__FAIL_HTTP_BODY},
     {REQUEST "Content-Length: +0\r\n" END, UVWS__FAIL_HTTP_BODY},

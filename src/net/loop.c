@@ -20,6 +20,7 @@
 
 static const unsigned CLOSES_PER_TURN = 256; /* deadlines met in one callback */
 
+static const char tag;
 static uv_once_t once = UV_ONCE_INIT;
 static uv_mutex_t mutex;
 static uvws__loop_t* loops;
@@ -46,10 +47,13 @@ uvws__loop_t* uvws__loop_find(const uv_loop_t* uv) {
   return loop;
 }
 
+/* As uvws__stream_owns(): also while they are closing. */
 bool uvws__loop_owns(const uv_handle_t* handle) {
-  const uvws__loop_t* loop = uvws__loop_find(handle->loop);
-  return loop != NULL && (handle == (const uv_handle_t*)&loop->idle ||
-                          handle == (const uv_handle_t*)&loop->timer);
+  size_t offset = handle->type == UV_IDLE ? offsetof(uvws__loop_t, idle)
+                                          : offsetof(uvws__loop_t, timer);
+  return (handle->type == UV_IDLE || handle->type == UV_TIMER) &&
+         (uintptr_t)handle->data == (uintptr_t)handle - offset &&
+         ((const uvws__loop_t*)handle->data)->tag == &tag;
 }
 
 /* A loop may be set up by one thread and run by another, so the thread that
@@ -184,6 +188,7 @@ static int make(uv_loop_t* uv, uvws__loop_t** result) {
   uvws__loop_t* loop = uvws__malloc(sizeof(*loop));
   if (loop == NULL) return UV_ENOMEM;
   memset(loop, 0, offsetof(uvws__loop_t, wheel));
+  loop->tag = &tag;
   loop->uv = uv;
   loop->users = 1;
   loop->deferred_end = &loop->deferred;

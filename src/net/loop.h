@@ -44,6 +44,7 @@ typedef struct uvws__cork_s {
 } uvws__cork_t;
 
 typedef struct uvws__loop_s {
+  const void* tag;           /* tells our handles from others' */
   struct uvws__loop_s* next; /* in the process-wide list */
   uv_loop_t* uv;
   unsigned users;

@@ -347,7 +347,7 @@ static void on_alloc(uv_handle_t* handle, size_t suggested, uv_buf_t* buf) {
 
 static void on_end(uvws__stream_t* stream, int status) {
   uvws__stream_read_stop(stream);
-  stream->ended = true;
+  stream->ended = status;
   if (!stream->lingering)
     stream->events->ended(stream, status);
   else if (status != UV_EOF || !uvws__stream_is_waiting(stream))
@@ -370,7 +370,7 @@ static void on_read(uv_stream_t* handle, ssize_t n, const uv_buf_t* buf) {
 }
 
 int uvws__stream_read_start(uvws__stream_t* stream) {
-  if (stream->reading || stream->ended) return 0;
+  if (stream->reading || stream->ended != 0) return 0;
   int status = uv_read_start(&stream->uv.stream, on_alloc, on_read);
   stream->reading = status == 0;
   return status;
@@ -402,7 +402,7 @@ static int say_fin(uvws__stream_t* stream) {
 static void linger_on(uvws__stream_t* stream) {
   if (stream->flushed || uvws__stream_is_waiting(stream)) return;
   stream->flushed = stream->write_status == 0;
-  if (stream->ended) {
+  if (stream->ended != 0) {
     stream->events->lingered(stream);
   } else if (stream->half_close && stream->flushed) {
     if (say_fin(stream) != 0) stream->events->lingered(stream);
@@ -414,7 +414,8 @@ void uvws__stream_linger(uvws__stream_t* stream, bool half_close,
   stream->lingering = true;
   stream->half_close = half_close;
   stream->discard_left = max_discard;
-  if (uvws__stream_read_start(stream) != 0) stream->ended = true;
+  int status = uvws__stream_read_start(stream);
+  if (status != 0) stream->ended = status;
   uvws__loop_defer(stream->loop, &stream->turn);
 }
 

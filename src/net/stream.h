@@ -9,7 +9,7 @@
 typedef struct uvws__stream_s uvws__stream_t;
 
 /* What a stream tells its owner. None is called from inside a function of this
- * header, except `sent` from uvws__stream_settle() and uvws__stream_close(). */
+ * header, except `sent` from uvws__stream_settle(). */
 typedef struct uvws__stream_events_s {
   /* Where to put the next bytes: false (or NULL) for the loop's read buffer. */
   bool (*alloc)(uvws__stream_t* stream, uint8_t** base, size_t* len);
@@ -44,8 +44,8 @@ struct uvws__stream_s {
   uint64_t unreported;           /* body bytes given to the kernel in it */
   uint64_t discard_left;         /* input that lingering still tolerates */
   int write_status;              /* not 0: writing has failed */
+  int ended;                     /* not 0: no more input, UV_EOF or why */
   bool reading;
-  bool ended; /* no more input */
   bool lingering;
   bool half_close; /* lingering: say FIN once all is written */
   bool flushed;    /* lingering: all was written */
@@ -105,7 +105,8 @@ bool uvws__stream_is_waiting(const uvws__stream_t* stream);
 void uvws__stream_linger(uvws__stream_t* stream, bool half_close,
                          uint64_t max_discard);
 
-/* At once; `closed` follows. The owner gets no other event any more. */
+/* At once; `closed` follows, and before it perhaps a last `sent`. The owner
+ * gets no other event any more. */
 void uvws__stream_close(uvws__stream_t* stream);
 
 /* As uv_tcp_getpeername(). */

@@ -5,7 +5,7 @@
  *
  * X(name, status, close code, HTTP status, text)
  *
- * `status` is what the `error` and `close` events and uvws_connect() report; it
+ * `status` is what the `error` and `close` events report; it
  * is a name from uvws.h that only src/error.c expands, because this room does
  * not know libuv. `close code` is what the peer is told in a close frame once
  * the connection is open. `HTTP status` is what a server answers when the
@@ -72,13 +72,15 @@
     "the server chose an extension that was not requested")                    \
   /* found by the server */                                                    \
   X(HTTP_METHOD, UVWS_EUPGRADE, 1006, 405, "upgrade method is not GET")        \
+  X(HTTP_TARGET, UVWS_EUPGRADE, 1006, 400,                                     \
+    "request target is neither a path nor an http URL")                        \
   X(HOST_HEADER, UVWS_EUPGRADE, 1006, 400, "missing or malformed Host header") \
   X(KEY_HEADER, UVWS_EUPGRADE, 1006, 400,                                      \
     "missing or malformed Sec-WebSocket-Key header")                           \
   X(VERSION_HEADER, UVWS_EUPGRADE, 1006, 426,                                  \
     "Sec-WebSocket-Version is not 13")                                         \
   X(ORIGIN, UVWS_EUPGRADE, 1006, 403, "Origin does not match Host")            \
-  X(SHUTTING_DOWN, UV_ECANCELED, 1001, 503, "the server is closing")           \
+  X(SHUTTING_DOWN, UV_ECANCELED, 1006, 503, "the server is closing")           \
   X(UNDECIDED, UVWS_EUPGRADE, 1006, 500, "the request was left undecided")     \
   /* deadlines and local decisions */                                          \
   X(CONNECT_TIMEOUT, UVWS_ETIMEOUT, 1006, 0, "connecting took too long")       \

@@ -243,6 +243,19 @@ static bool extensions_are_valid(const uvws__head_t* head) {
   return true;
 }
 
+/* RFC 6455, 4.2.1, 1: a resource name, or an absolute URL that contains it. */
+const char* uvws__handshake_resource(const uvws__head_t* head) {
+  const char* target = uvws__head_target(head);
+
+  for (size_t i = 0; i < COUNT_OF(origins) && *target != '/'; i++) {
+    const size_t len = strlen(origins[i].prefix);
+
+    if (uvws__matches_nocase(target, origins[i].prefix, len))
+      return strchr(target + len, '/');
+  }
+  return *target == '/' ? target : NULL;
+}
+
 uvws__failure_t uvws__handshake_check_request(const uvws__head_t* head) {
   const char* key = first(head, "Sec-WebSocket-Key");
   const char* version = first(head, "Sec-WebSocket-Version");
@@ -252,6 +265,7 @@ uvws__failure_t uvws__handshake_check_request(const uvws__head_t* head) {
   if (strcmp(uvws__head_method(head), "GET") != 0)
     return UVWS__FAIL_HTTP_METHOD;
   if (!uvws__head_is_http_1_1(head)) return UVWS__FAIL_HTTP_VERSION;
+  if (uvws__handshake_resource(head) == NULL) return UVWS__FAIL_HTTP_TARGET;
   /* What follows the head are frames: bytes that a proxy in between takes for
    * a body must not be read as frames here. */
   if (has_body(head)) return UVWS__FAIL_HTTP_BODY;

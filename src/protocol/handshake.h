@@ -55,6 +55,9 @@ uvws__failure_t uvws__handshake_check_response(const uvws__head_t* head,
  * The Origin is a question of policy: see the next function. */
 uvws__failure_t uvws__handshake_check_request(const uvws__head_t* head);
 
+/* The path and query that a request is for; NULL when its target has none. */
+const char* uvws__handshake_resource(const uvws__head_t* head);
+
 /* Whether the Origin header is absent, or names the host (and port) that the
  * request was sent to, compared with scheme default ports filled in. */
 bool uvws__handshake_same_origin(const uvws__head_t* head);
@@ -76,7 +79,7 @@ uvws__text_t uvws__handshake_response(const uvws__head_t* request,
 /* Server: any other final response but a 204, which has no Content-Length; it
  * says Connection: close. The headers that a status needs (Upgrade and
  * Sec-WebSocket-Version with 426, Allow with 405) are added unless `fields` has
- * them. */
+ * it, which only Allow can be. */
 uvws__text_t uvws__handshake_refusal(unsigned http_status,
                                      const uvws__field_t* fields,
                                      unsigned n_fields, const void* body,
