@@ -255,9 +255,7 @@ static void step(void) {
   }
 }
 
-/* Writing fails: what libuv does not have goes at once, the rest when it comes
- * back; what the kernel took before was counted, nothing else is. */
-static void fail_writing(void) {
+static void drop_unsent(void) {
   uvws__outbox_drop_unsent(model.outbox);
   model.end = model.unsent;
   while (model.n_kept > 0 && model.kept[model.n_kept - 1].end > model.end) {
@@ -266,6 +264,16 @@ static void fail_writing(void) {
     unref(model.kept[model.n_kept].object);
   }
   check();
+}
+
+/* Writing fails: what libuv does not have is dropped at once, and so is what
+ * is still added in that turn; the rest when it comes back. */
+static void fail_writing(void) {
+  drop_unsent();
+  reserve();
+  refer();
+  check();
+  drop_unsent();
   uvws__outbox_returned(model.outbox);
   model.begin = model.settled = model.unsent;
   check();

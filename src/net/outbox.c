@@ -95,7 +95,7 @@ static uvws__chunk_t* new_chunk(size_t capacity) {
 /* Contiguous room for `len` unsent bytes at the end. */
 static uint8_t* make_byte_room(uvws__outbox_t* outbox, size_t len) {
   uvws__chunk_t* chunk = outbox->unsent == NULL ? NULL : outbox->last;
-  if (chunk == NULL || chunk->object != NULL ||
+  if (chunk == NULL || chunk->keeper != NULL ||
       chunk->capacity - chunk->end < len) {
     chunk = new_chunk(len > CHUNK_MIN ? len : CHUNK_MIN);
     if (chunk == NULL) return NULL;

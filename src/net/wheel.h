@@ -27,17 +27,18 @@ typedef struct uvws__wheel_s {
 
 void uvws__wheel_init(uvws__wheel_t* wheel, uint64_t now);
 
-/* Sets, or moves, a deadline; one that lies in the past is due at once. */
+/* Sets, or moves, a deadline; one that lies in the past is due with the next
+ * tick. */
 void uvws__wheel_set(uvws__wheel_t* wheel, uvws__deadline_t* deadline,
                      uint64_t at);
 void uvws__wheel_cancel(uvws__deadline_t* deadline);
 
-/* Takes out one deadline that is due, in no particular order among those of one
- * tick; NULL when there are none left. */
+/* Takes out one deadline that is due, in no particular order; NULL when there
+ * are none left. */
 uvws__deadline_t* uvws__wheel_pop(uvws__wheel_t* wheel, uint64_t now);
 
-/* When to call uvws__wheel_pop() next: not later than the next deadline's tick.
- * False when no deadline is set. */
+/* When to call uvws__wheel_pop() next: not later than the next deadline's tick,
+ * or now. False when no deadline is set. */
 bool uvws__wheel_next(const uvws__wheel_t* wheel, uint64_t* at);
 
 #endif /* UVWS_SRC_NET_WHEEL_H_ */

@@ -6,9 +6,9 @@
 
 /* The parser holds no payload: it is a filter that finds the frames in a stream
  * of bytes cut anywhere. Whatever lies whole in the input is parsed there; only
- * a header that the input cuts is collected in `header`. A header is judged
- * byte by byte, so that a frame which cannot be valid fails as soon as that is
- * known, however little of it has come.
+ * a header that the input cuts is collected in `header`. The first byte, the
+ * second and the length are each judged when they have come, so that a frame
+ * which cannot be valid fails however little of it there is.
  *
  * Both roles share every line; they differ in one expectation, the direction of
  * masking. */

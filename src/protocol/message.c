@@ -75,7 +75,7 @@ static size_t spare(size_t received, uint64_t useful) {
 static bool grow(uvws__receiver_t* receiver, size_t len) {
   const uvws__parser_t* parser = &receiver->parser;
   size_t needed = receiver->len + len;
-  uint64_t useful = parser->fin ? parser->remaining : UINT64_MAX;
+  uint64_t useful = parser->fin ? parser->remaining + READ_AHEAD : UINT64_MAX;
   return needed <= receiver->capacity ||
          resize(receiver, needed + spare(needed, useful));
 }
@@ -106,7 +106,6 @@ static uvws__failure_t begin_data(uvws__receiver_t* receiver) {
   if (parser->opcode != UVWS__OP_CONTINUATION) {
     receiver->type = parser->opcode;
     receiver->fragments = 0;
-    receiver->utf8 = (uvws__utf8_t){0, 0, 0};
   }
   if (++receiver->fragments > receiver->limits->max_fragments)
     return UVWS__FAIL_TOO_MANY_FRAGMENTS;
