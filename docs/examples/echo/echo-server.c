@@ -91,7 +91,7 @@ int main(int argc, char** argv) {
   uvws_server_options_init(&options);
   /* An echo has nothing that a foreign page could abuse. */
   options.flags = UVWS_SERVER_ANY_ORIGIN;
-  for (int i = 1; i < argc; i++) {
+  for (int i = 1; i < argc; i += 2) {
     const char* value = i + 1 < argc ? argv[i + 1] : NULL;
     if (value == NULL || strncmp(argv[i], "--", 2) != 0) {
       fprintf(stderr,
@@ -112,7 +112,6 @@ int main(int argc, char** argv) {
       options.max_fragments = (uint32_t)strtoul(value, NULL, 10);
     else
       die(argv[i], UV_EINVAL);
-    i++;
   }
 
   uv_loop_t* loop = uv_default_loop();

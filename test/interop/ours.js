@@ -1,0 +1,107 @@
+'use strict';
+// Our programs, as the scripts of this directory that run on Node see them.
+const assert = require('assert');
+const {spawn} = require('child_process');
+const readline = require('readline');
+
+const children = new Set();
+
+process.on('exit', () => {
+  for (const child of children) child.destroy();
+});
+
+/** A child that does not outlive us; nor do its own, when it is detached. */
+function start(command, args, options) {
+  const child = spawn(command, args, options);
+  child.destroy = () => {
+    if (!options.detached) return child.kill('SIGKILL');
+    try {
+      process.kill(-child.pid, 'SIGKILL');
+    } catch (error) {
+      if (error.code !== 'ESRCH') throw error; // gone, not yet told
+    }
+  };
+  if (child.pid) children.add(child);
+  child.exited = new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('exit', (code, signal) => {
+      children.delete(child);
+      resolve(signal || code);
+    });
+  });
+  return child;
+}
+
+/** One of the programs that CMake names in the environment. */
+class Program {
+  constructor(name, ...args) {
+    const launcher = name === 'LWS' ? '' : process.env.LAUNCHER || '';
+    const [command, ...rest] =
+        [...launcher.split(' ').filter(Boolean), process.env[name], ...args];
+    this.child = start(command, rest, {stdio: ['ignore', 'pipe', 'inherit']});
+    this.lines = [];
+    this.changed = [];
+    const change = () => this.changed.splice(0).forEach((wake) => wake());
+    readline.createInterface({input: this.child.stdout})
+        .on('line', (line) => { this.lines.push(line); change(); })
+        .on('close', () => { this.ended = true; change(); });
+  }
+
+  /** The nth line, printed already or yet to come, that begins so. */
+  async line(start, nth = 0) {
+    for (;;) {
+      const found = this.lines.filter((line) => line.startsWith(start))[nth];
+      if (found !== undefined) return found;
+      if (this.ended) throw new Error(`${start}? ${this.lines.join('\n')}`);
+      await new Promise((resolve) => this.changed.push(resolve));
+    }
+  }
+
+  async url() {
+    return (await this.line('listening')).match(/ws:.*\d/)[0];
+  }
+
+  /** What the socket of that number saw, up to its end, is `expected`: strings
+   * and regular expressions. */
+  async saw(number, expected) {
+    const prefix = `${number} `;
+    await this.line(`${prefix}close `);
+    const lines = this.lines.filter((line) => line.startsWith(prefix))
+        .map((line) => line.slice(prefix.length));
+    const matches = lines.length === expected.length &&
+        expected.every((e, i) => e instanceof RegExp ? e.test(lines[i])
+                                                     : e === lines[i]);
+    if (!matches) assert.deepStrictEqual(lines, expected);
+  }
+
+  /** It ends by itself, or at a signal, without a complaint: sanitizers' and
+   * valgrind's would change the status. */
+  async end(signal) {
+    if (signal) this.child.kill(signal);
+    assert.strictEqual(await this.child.exited, 0);
+  }
+}
+
+/** Runs [name, function] pairs in turn, within a limit for all of them. */
+async function run(cases) {
+  let current;
+  const failed = (error) => {
+    console.error(`${current}: ${error && error.stack || error}`);
+    process.exit(1);
+  };
+  setTimeout(() => failed('no end'), 100000).unref();
+  process.on('unhandledRejection', failed).on('uncaughtException', failed);
+  for (const [name, body] of cases) {
+    current = name;
+    await body();
+    console.log(`ok ${name}`);
+  }
+  process.exit(0);
+}
+
+function skip(why) {
+  console.log(`skipped: ${why}`);
+  process.exit(77);
+}
+
+module.exports = {Program, run, skip, start};
