@@ -411,8 +411,9 @@ struct uvws_server_events_s {
   void (*request)(uvws_server_t* server, uvws_request_t* request);
 
   /** A request that was left undecided is gone: its peer left, the handshake
-   * deadline passed (UVWS_ETIMEOUT) or the server closes (UV_ECANCELED).
-   * `request` is valid until return. Whoever decides later needs this: without
+   * deadline passed (UVWS_ETIMEOUT), the server closes (UV_ECANCELED), or
+   * there is no memory for what it went on to send (UV_ENOMEM). `request` is
+   * valid until return. Whoever decides later needs this: without
    * it, a request still undecided when `request` returns is answered 500. */
   void (*abort)(uvws_server_t* server, uvws_request_t* request, int status);
 

@@ -49,6 +49,7 @@ static void free_request(uvws_request_t* request) {
 
 static void close_stream(uvws_request_t* request) {
   request->state = ANSWERED;
+  uvws__loop_undefer(request->server->loop, &request->cancel);
   uvws__stream_close(request->stream);
 }
 
@@ -57,7 +58,9 @@ static void close_stream(uvws_request_t* request) {
 static void end_with(uvws_request_t* request, uvws__text_t response) {
   uvws__stream_t* stream = request->stream;
   const uvws__settings_t* settings = request->server->settings;
-  uint8_t* room = response.data == NULL
+  /* `abort` may have closed the stream, by way of the server. */
+  bool closing = request->server->terminating;
+  uint8_t* room = response.data == NULL || closing
                       ? NULL
                       : uvws__stream_reserve(stream, response.len, 0);
   if (room == NULL) {
@@ -200,9 +203,12 @@ static void on_read(uvws__stream_t* stream, uint8_t* data, size_t len) {
   if (request->state == UNDECIDED) {
     /* A client that does not wait for the answer is read on to notice when it
      * leaves, but not without bound. */
-    if (!keep_rest(request, data, len) ||
-        request->rest_len > request->server->settings->max_head)
+    if (!keep_rest(request, data, len)) {
+      tell_abort(request, UV_ENOMEM);
+      refuse(request, UVWS__FAIL_NO_MEMORY);
+    } else if (request->rest_len > request->server->settings->max_head) {
       uvws__stream_read_stop(stream);
+    }
     return;
   }
   switch (uvws__head_feed(request->head, data, len, &used, &failure)) {

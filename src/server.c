@@ -32,8 +32,10 @@ static void on_left(void* arg) {
 
 static void on_finish(uvws__deferred_t* deferred) {
   uvws__server_t* server = UVWS__CONTAINER_OF(deferred, uvws__server_t, finish);
+  uvws__loop_t* loop = server->loop;
   uvws__wheel_cancel(&server->deadline);
-  uvws__loop_leave(server->loop, on_left, server);
+  server->loop = NULL;
+  uvws__loop_leave(loop, on_left, server);
 }
 
 static void finish_if_done(uvws__server_t* server) {
@@ -53,8 +55,11 @@ static void report_error(uvws__server_t* server, int status) {
   if (SERVER_EMITS(server, error)) server->events->error(server->shell, status);
 }
 
+/* Trying again at once would most likely fail again: that waits. */
 static void on_orphan_closed(uvws__stream_t* stream) {
-  uvws__server_conn_gone(stream->owner);
+  uvws__server_t* server = stream->owner;
+  server->connections--;
+  finish_if_done(server);
 }
 
 /* A stream that could not be accepted, or has nobody to take it. */
@@ -242,7 +247,7 @@ static void on_deadline(uvws__deadline_t* deadline) {
 
 void uvws_server_close(uvws_server_t* shell, uint32_t ms) {
   uvws__server_t* server = shell->impl;
-  if (server == NULL) return;
+  if (server == NULL || server->loop == NULL) return;
   uint64_t at = uv_hrtime() + (uint64_t)ms * 1000000;
   if (server->closing && at >= server->closing_at) return;
   bool again = server->closing;

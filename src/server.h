@@ -21,7 +21,7 @@ typedef struct uvws__listening_s {
 struct uvws__server_s {
   uvws_server_t* shell;
   const uvws_server_events_t* events;
-  uvws__loop_t* loop;
+  uvws__loop_t* loop; /* NULL once it has left */
   uvws__settings_t* settings;
   uvws__listening_t* listenings; /* in the order of the calls */
   uvws_request_t* requests;

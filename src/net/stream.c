@@ -291,6 +291,7 @@ int uvws__stream_send(uvws__stream_t* stream, const uint8_t* head,
 }
 
 void uvws__stream_flush(uvws__stream_t* stream) {
+  if (is_closing(stream)) return;
   flush_own_cork(stream);
   start_write(stream);
 }
@@ -327,6 +328,8 @@ static void on_turn_end(uvws__deferred_t* deferred) {
     linger_on(stream);
   else if (stream->write_status != 0)
     stream->events->write_failed(stream, stream->write_status);
+  else if (stream->outbox == NULL && stream->events->drained != NULL)
+    stream->events->drained(stream);
 }
 
 /* ---- input ---- */
@@ -439,6 +442,7 @@ void uvws__stream_close(uvws__stream_t* stream) {
 int uvws__stream_getpeername(const uvws__stream_t* stream,
                              struct sockaddr* name, int* namelen) {
   if (stream->uv.handle.type != UV_TCP) return UV_ENOTSUP;
+  if (is_closing(stream)) return UV_ENOTCONN;
   return uv_tcp_getpeername(&stream->uv.tcp, name, namelen);
 }
 

@@ -19,7 +19,7 @@ typedef struct uvws__stream_events_s {
   void (*ended)(uvws__stream_t* stream, int status);
   /* So many body bytes are with the kernel. */
   void (*sent)(uvws__stream_t* stream, uint64_t body);
-  /* The write queue, having been waited for, is empty. */
+  /* Nothing waits in memory; may be said more often than it becomes true. */
   void (*drained)(uvws__stream_t* stream);
   /* What was queued, and all that will be, is lost. Bytes that the peer sent
    * before may still come. */
