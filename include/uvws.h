@@ -394,7 +394,7 @@ UVWS_EXTERN int uvws_getpeername(const uvws_t* ws, struct sockaddr* name,
 UVWS_EXTERN void uvws_ref(uvws_t* ws);
 
 /** Lets the loop end although the socket is open, as uv_unref(). A name lookup
- * under way and bytes not yet flushed keep it alive all the same. */
+ * or a connect under way, and bytes that wait, keep it alive all the same. */
 UVWS_EXTERN void uvws_unref(uvws_t* ws);
 
 /** 1 when referenced, else 0. */
@@ -574,8 +574,8 @@ UVWS_EXTERN int uvws_accept(uvws_request_t* request, uvws_t* ws,
 /** Answers a request with an HTTP response other than 101, then closes the
  * connection; `request` is gone. `body` has `len` bytes, copied. Content-Length
  * and Connection are set by the library. Errors, which leave the request
- * undecided: UV_EINVAL for a status outside 200-599, for 204, or for a header
- * that is not allowed, UV_ECANCELED inside `abort`, UV_ENOMEM. */
+ * undecided: UV_EINVAL for a status outside 200-599, for 204, 205 and 304, or
+ * for a header that is not allowed, UV_ECANCELED inside `abort`, UV_ENOMEM. */
 UVWS_EXTERN int uvws_reject(uvws_request_t* request, int http_status,
                             const uvws_header_t* headers, unsigned n_headers,
                             const void* body, size_t len);

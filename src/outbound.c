@@ -15,8 +15,9 @@
  * sums up; headers and control frames are head, and count nowhere but in the
  * queue. */
 
-static const size_t DIRECT_MIN = 16 * 1024; /* below, a copy is cheaper than a
-                                               system call of its own */
+/* Below, a copy is cheaper than a system call of its own. Together with its
+ * header a smaller frame is one that the stream corks. */
+static const size_t DIRECT_MIN = 16 * 1024 - UVWS__FRAME_HEADER_MAX;
 
 /* The last ping or pong that has to be remembered. */
 struct uvws__ping_s {

@@ -404,9 +404,9 @@ int uvws_reject(uvws_request_t* request, int http_status,
                 const void* body, size_t len) {
   uvws__field_t* fields;
   if (request->state != UNDECIDED) return UV_ECANCELED;
-  /* A 204 has no Content-Length (RFC 9110, 8.6), which we always send. */
-  if (http_status < 200 || http_status > 599 || http_status == 204)
-    return UV_EINVAL;
+  /* RFC 9110, 15.3.5, 15.3.6, 15.4.5: these have no content. */
+  bool empty = http_status == 204 || http_status == 205 || http_status == 304;
+  if (http_status < 200 || http_status > 599 || empty) return UV_EINVAL;
   int status = uvws__fields_read(headers, n_headers, &fields);
   if (status != 0) return status;
   uvws__text_t response = uvws__handshake_refusal((unsigned)http_status, fields,
