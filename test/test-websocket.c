@@ -410,6 +410,39 @@ static void test_send_checks_flags_and_text(void** state) {
                       "open binary(1) close(1000 clean)");
 }
 
+/* Lies in memory that cannot be written to. */
+static const uint8_t constant[40000] = {1, 2, 3};
+
+static void send_constant(peer_t* peer) {
+  assert_int_equal(uvws_send(&peer->ws, constant, 100, UVWS_BINARY), 0);
+  assert_int_equal(uvws_send(&peer->ws, constant, sizeof(constant), UVWS_TEXT),
+                   0);
+  assert_int_equal(uvws_ping(&peer->ws, constant, 125), 0);
+}
+
+static void send_constant_accepted(server_t* server, peer_t* peer) {
+  (void)server;
+  peer->on_open = send_constant;
+}
+
+static void close_after_two(peer_t* peer, const uvws_message_t* message) {
+  assert_memory_equal(message->data, constant, message->len);
+  if (peer->messages == 2) close_1000(peer);
+}
+
+static void test_a_senders_buffer_is_never_written_to(void** state) {
+  pair_t pair;
+  (void)state;
+  pair_start(&pair);
+  pair.server.on_accept = send_constant_accepted;
+  pair.client.on_open = send_constant;
+  pair.client.on_message = close_after_two;
+  peer_connect(&pair.client, pair.server.port, NULL);
+  test_run();
+  assert_int_equal(pair.client.bytes, 100 + sizeof(constant));
+  assert_int_equal(pair.server.peers[0].bytes, 100 + sizeof(constant));
+}
+
 /* ---- ping, pong ---- */
 
 static void ping(peer_t* peer) {
@@ -571,6 +604,7 @@ int main(void) {
       TEST(test_a_reason_without_code_brings_1000),
       TEST(test_is_utf8_judges_whole_strings),
       TEST(test_send_checks_flags_and_text),
+      TEST(test_a_senders_buffer_is_never_written_to),
       TEST(test_a_pong_tells_the_round_trip_time),
       TEST(test_blobs_outlive_their_message),
       TEST(test_client_and_server_speak_over_a_pipe),
