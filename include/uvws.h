@@ -6,8 +6,8 @@
  * call may be made, on any socket of the loop, in any state.
  *
  * Functions that return int return 0, or a negative status that
- * uvws_strerror() explains; such a call has done nothing at all. Durations are
- * milliseconds and sizes bytes unless a comment says otherwise.
+ * uvws_strerror() explains, and such a call has done nothing at all, unless a
+ * comment says otherwise. Durations are milliseconds, sizes are bytes.
  *
  * "Standard" below means the WHATWG WebSockets Standard, "RFC" RFC 6455. */
 #ifndef UVWS_H_
@@ -132,7 +132,7 @@ UVWS_EXTERN uvws_blob_t* uvws_blob_new(const void* data, size_t len);
 
 /** The message as a blob with one reference, which is the caller's, whatever
  * its type and the socket's binaryType; NULL when there is no memory. Copies
- * only bytes that still lie in the loop's read buffer. To be called inside the
+ * the bytes unless they fill a buffer of their own. To be called inside the
  * `message` event. */
 UVWS_EXTERN uvws_blob_t* uvws_message_blob(const uvws_message_t* message);
 
@@ -160,8 +160,8 @@ struct uvws_close_event_s {
   int code;           /* the peer's close code; 1005 when its close frame had
                          none, 1006 when there was no close frame (RFC 7.1.5) */
   int was_clean;      /* both close frames were seen (RFC 7.1.4) */
-  int status;         /* 0; UV_ECANCELED after uvws_terminate(); otherwise what
-                         the `error` event reported */
+  int status;         /* 0; UV_ECANCELED when terminated, by uvws_terminate() or
+                         uvws_server_close(); else what `error` reported */
   const char* reason; /* the peer's, UTF-8, NUL-terminated, "" for none */
   size_t reason_len;  /* at most 123 */
 };
@@ -191,8 +191,8 @@ struct uvws_events_s {
    * are valid until return. */
   void (*close)(uvws_t* ws, const uvws_close_event_t* event);
 
-  /** A ping came (at most 125 bytes, valid until return); its pong is queued,
-   * or will be when the queue is empty unless a newer ping replaces it (RFC
+  /** A ping came (at most 125 bytes, valid until return). Its pong is queued;
+   * while another one waits for the kernel, the newest waits behind that (RFC
    * 5.5.2, 5.5.3). */
   void (*ping)(uvws_t* ws, const void* data, size_t len);
 
@@ -276,7 +276,9 @@ UVWS_EXTERN int uvws_init(uv_loop_t* loop, uvws_t* ws,
  *   UVWS_ESECURITY  the port is on the Fetch standard's list of bad ports
  *   UVWS_ETLS       a wss: URL, and this build has no TLS
  *   UV_EINVAL       a header has an invalid name or value, or one that the
- *                   handshake itself sets; options->size was not set
+ *                   handshake itself sets; options->size was not set; url is
+ *                   NULL, or a list of members is
+ *   UV_ENAMETOOLONG options->pipe is longer than the system takes
  *   UV_EALREADY     ws is in use
  *   UV_ENOMEM, and whatever uv_random() reports */
 UVWS_EXTERN int uvws_connect(uvws_t* ws, const char* url,
@@ -305,10 +307,9 @@ UVWS_EXTERN int uvws_send(uvws_t* ws, const void* data, size_t len,
 UVWS_EXTERN int uvws_send_blob(uvws_t* ws, uvws_blob_t* blob, unsigned flags);
 
 /** Sends a ping with at most 125 bytes of the caller's (RFC 5.5.2); the `pong`
- * event has the round-trip time. Errors: UV_EINVAL for more bytes or none at
- * NULL,
- * UVWS_EINVALIDSTATE unless in state UVWS_OPEN, UV_ENOMEM, and whatever
- * uv_random() reports. */
+ * event has the round-trip time. Errors: UV_EINVAL for more bytes, or for NULL
+ * with any; UVWS_EINVALIDSTATE unless in state UVWS_OPEN; and as uvws_send(),
+ * UV_ENOMEM, what uv_random() reports and what writing has failed with. */
 UVWS_EXTERN int uvws_ping(uvws_t* ws, const void* data, size_t len);
 
 /** Starts the closing handshake (Standard, 3.1, close(); RFC 7.1.2). `code` is
@@ -383,6 +384,10 @@ UVWS_EXTERN const char* uvws_response_header(const uvws_t* ws,
  * UV_ENOENT when there are fewer. */
 UVWS_EXTERN int uvws_response_header_at(const uvws_t* ws, unsigned index,
                                         uvws_header_t* header);
+
+/** Our own address, as uv_tcp_getsockname(). Errors as the next one's. */
+UVWS_EXTERN int uvws_getsockname(const uvws_t* ws, struct sockaddr* name,
+                                 int* namelen);
 
 /** The peer's address, as uv_tcp_getpeername(). UV_ENOTCONN without a
  * connection, UV_ENOTSUP on a pipe. */
@@ -481,13 +486,15 @@ UVWS_EXTERN int uvws_server_init(uv_loop_t* loop, uvws_server_t* server,
                                  const uvws_server_events_t* events,
                                  const uvws_server_options_t* options);
 
-/** Listens on a TCP address; port 0 takes a free one. May be called several
- * times. Returns UV_ECANCELED once the server closes, UV_ENOMEM, or what
- * binding and listening report, such as UV_EADDRINUSE. */
+/** Listens on a TCP address; port 0 takes a free one. `flags` are those of
+ * uv_tcp_bind(). May be called several times. Returns UV_ECANCELED once the
+ * server closes, UV_ENOMEM, or what binding and listening report, such as
+ * UV_EADDRINUSE. */
 UVWS_EXTERN int uvws_listen(uvws_server_t* server, const struct sockaddr* addr,
-                            int backlog);
+                            unsigned flags, int backlog);
 
-/** Listens on a unix socket or named pipe. Otherwise as uvws_listen(). */
+/** Listens on a unix socket or named pipe. UV_ENAMETOOLONG
+ * where the system would cut its name; otherwise as uvws_listen(). */
 UVWS_EXTERN int uvws_listen_pipe(uvws_server_t* server, const char* name,
                                  int backlog);
 

@@ -197,7 +197,7 @@ static void on_sent(uvws__stream_t* stream, uint64_t body) {
   conn->ws->buffered_amount -= body;
 }
 
-static void on_drained(uvws__stream_t* stream) {
+static void on_progress(uvws__stream_t* stream) {
   uvws__conn_send_waiting_pong(stream->owner);
 }
 
@@ -225,7 +225,7 @@ static const uvws__stream_events_t stream_events = {
     .read = on_read,
     .ended = on_ended,
     .sent = on_sent,
-    .drained = on_drained,
+    .progress = on_progress,
     .write_failed = on_write_failed,
     .lingered = on_lingered,
     .closed = on_closed,
@@ -332,12 +332,9 @@ int uvws__conn_new(uvws_t* ws, uvws__role_t role, uvws__state_t state,
   uvws__conn_t* conn = uvws__calloc(1, sizeof(*conn));
   if (conn == NULL) return UV_ENOMEM;
   conn->opening = uvws__opening_new(conn);
-  int status = conn->opening == NULL ? UV_ENOMEM
-                                     : uvws__loop_enter(ws->loop, &conn->loop);
-  if (status != 0) {
-    uvws__free(conn->opening);
+  if (conn->opening == NULL) {
     uvws__free(conn);
-    return status;
+    return UV_ENOMEM;
   }
   conn->ws = ws;
   conn->settings = uvws__settings_ref(settings);
@@ -346,6 +343,10 @@ int uvws__conn_new(uvws_t* ws, uvws__role_t role, uvws__state_t state,
   uvws__receiver_init(&conn->receiver, role, &conn->settings->limits);
   *result = conn;
   return 0;
+}
+
+int uvws__conn_enter(uvws__conn_t* conn) {
+  return uvws__loop_enter(conn->ws->loop, &conn->loop);
 }
 
 static void free_conn(uvws__conn_t* conn) {
@@ -362,7 +363,7 @@ static void free_conn(uvws__conn_t* conn) {
 }
 
 void uvws__conn_abandon(uvws__conn_t* conn) {
-  uvws__loop_leave(conn->loop, NULL, NULL);
+  if (conn->loop != NULL) uvws__loop_leave(conn->loop, NULL, NULL);
   free_conn(conn);
 }
 

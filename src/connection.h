@@ -50,7 +50,8 @@ struct uvws__conn_s {
   struct uvws__server_s* server;   /* NULL on the client role */
   struct uvws__opening_s* opening; /* NULL once open */
   struct uvws__ping_s* ping;       /* the last one sent, unanswered */
-  struct uvws__pong_s* pong;       /* one that waits for the queue to empty */
+  struct uvws__pong_s* pong;       /* waits for the one before to be sent */
+  uint64_t pong_end;               /* where that ends in the stream */
   uvws__conn_t* next;              /* among the loop's */
   uvws__conn_t** link;
   char* url;
@@ -85,10 +86,11 @@ uvws__cause_t uvws__cause_of_status(int status);
   ((ws)->events->size > offsetof(uvws_events_t, event) && \
    (ws)->events->event != NULL)
 
-/* Makes a connection for `ws`, which does not know it yet, and enters the loop.
- * Then either abandon it or let it begin. */
+/* Makes a connection for `ws`, which does not know it yet. Then let it enter
+ * the loop, when all else that can fail has not, and begin; or abandon it. */
 int uvws__conn_new(uvws_t* ws, uvws__role_t role, uvws__state_t state,
                    uvws__settings_t* settings, uvws__conn_t** conn);
+int uvws__conn_enter(uvws__conn_t* conn);
 void uvws__conn_abandon(uvws__conn_t* conn);
 
 /* From now on `ws` is in use, and its `close` event will come. */

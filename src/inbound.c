@@ -25,7 +25,10 @@ static uvws_blob_t* make_blob(delivery_t* delivery) {
   const uvws_message_t* message = &delivery->message;
   bool is_text = message->type == UVWS_TEXT;
   if (delivery->blob != NULL) return delivery->blob;
-  if (delivery->receiver != NULL) {
+  /* A buffer that is mostly empty is not worth keeping: two fragments of one
+   * byte have 64 KiB. */
+  if (delivery->receiver != NULL &&
+      delivery->receiver->capacity / 2 <= message->len) {
     delivery->blob =
         uvws__blob_adopt(delivery->receiver->buffer, message->len, is_text);
     if (delivery->blob != NULL) uvws__receiver_take(delivery->receiver);

@@ -12,7 +12,9 @@
 static void on_deferred(uvws__deferred_t* deferred) {
   uvws__opening_t* opening =
       UVWS__CONTAINER_OF(deferred, uvws__opening_t, deferred);
-  uvws__conn_event(opening->conn, opening->event, NULL);
+  uvws__cause_t cause = uvws__cause_of_status(opening->status);
+  uvws__conn_event(opening->conn, opening->event,
+                   opening->status == 0 ? NULL : &cause);
 }
 
 uvws__opening_t* uvws__opening_new(uvws__conn_t* conn) {
@@ -77,9 +79,9 @@ static bool copy_protocols(uvws__opening_t* opening,
   return true;
 }
 
-int uvws__opening_start(uvws__opening_t* opening, const uvws__url_t* url,
-                        const uvws_options_t* options,
-                        const uvws__field_t* fields) {
+int uvws__opening_prepare(uvws__opening_t* opening, const uvws__url_t* url,
+                          const uvws_options_t* options,
+                          const uvws__field_t* fields) {
   uvws__conn_t* conn = opening->conn;
   uint8_t nonce[UVWS__NONCE_SIZE];
   uvws__offer_t offer = {
@@ -93,7 +95,7 @@ int uvws__opening_start(uvws__opening_t* opening, const uvws__url_t* url,
       .fields = fields,
       .n_fields = options->n_headers,
   };
-  int status = uvws__loop_random(conn->loop, nonce, sizeof(nonce));
+  int status = uv_random(NULL, NULL, nonce, sizeof(nonce), 0, NULL);
   if (status != 0) return status;
   opening->request = uvws__handshake_request(&offer, nonce, opening->key);
   opening->head = uvws__head_new(UVWS__HEAD_RESPONSE, conn->settings->max_head,
@@ -101,19 +103,29 @@ int uvws__opening_start(uvws__opening_t* opening, const uvws__url_t* url,
   if (opening->request.data == NULL || opening->head == NULL ||
       !copy_protocols(opening, options->protocols, options->n_protocols))
     return UV_ENOMEM;
-  opening->dial = uvws__dial_new(conn->loop, url->host, url->port,
-                                 options->pipe, &dial_events, conn);
-  if (opening->dial == NULL) return UV_ENOMEM;
-  uvws__dial_set_ref(opening->dial, !conn->ws->unreferenced);
   return 0;
+}
+
+void uvws__opening_dial(uvws__opening_t* opening, const uvws__url_t* url,
+                        const char* pipe) {
+  uvws__conn_t* conn = opening->conn;
+  opening->dial = uvws__dial_new(conn->loop, url->host, url->port, pipe,
+                                 &dial_events, conn);
+  if (opening->dial != NULL) {
+    uvws__dial_set_ref(opening->dial, !conn->ws->unreferenced);
+  } else {
+    opening->status = UV_ENOMEM;
+    uvws__opening_defer(opening, UVWS__EVENT_LOST);
+  }
 }
 
 void uvws__opening_send(uvws__opening_t* opening) {
   uvws__conn_t* conn = opening->conn;
   uvws__text_t request = opening->request;
-  uint8_t* room = uvws__stream_reserve(conn->stream, request.len, 0);
   int status = uvws__stream_read_start(conn->stream);
-  if (room == NULL) status = UV_ENOMEM;
+  uint8_t* room =
+      status == 0 ? uvws__stream_reserve(conn->stream, request.len, 0) : NULL;
+  if (status == 0 && room == NULL) status = UV_ENOMEM;
   if (status != 0) {
     uvws__cause_t cause = uvws__cause_of_status(status);
     uvws__conn_event(conn, UVWS__EVENT_FAIL, &cause);

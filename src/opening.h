@@ -18,6 +18,7 @@ typedef struct uvws__opening_s {
   char key[UVWS__KEY_SIZE];  /* client */
   uvws__deferred_t deferred; /* an event that waits for the end of the turn */
   uvws__event_t event;       /* that one */
+  int status;                /* and why, or 0 */
   uint8_t* rest;             /* server: what came behind the request */
   size_t rest_len;
 } uvws__opening_t;
@@ -28,10 +29,15 @@ void uvws__opening_free(uvws__opening_t* opening);
 /* An event of the connection's, once the turn has ended. */
 void uvws__opening_defer(uvws__opening_t* opening, uvws__event_t event);
 
-/* Client: everything that can be refused at once, then the first step. */
-int uvws__opening_start(uvws__opening_t* opening, const uvws__url_t* url,
-                        const uvws_options_t* options,
-                        const uvws__field_t* fields);
+/* Client: everything that can be refused at once. */
+int uvws__opening_prepare(uvws__opening_t* opening, const uvws__url_t* url,
+                          const uvws_options_t* options,
+                          const uvws__field_t* fields);
+
+/* Client: the first step; whatever goes wrong from here on comes as an event.
+ */
+void uvws__opening_dial(uvws__opening_t* opening, const uvws__url_t* url,
+                        const char* pipe);
 
 /* Client: the connection stands, the request goes out. */
 void uvws__opening_send(uvws__opening_t* opening);

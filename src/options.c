@@ -126,6 +126,8 @@ void uvws__settings_unref(uvws__settings_t* settings) {
 
 int uvws__fields_read(const uvws_header_t* headers, unsigned n,
                       uvws__field_t** fields) {
+  *fields = NULL;
+  if (headers == NULL && n > 0) return UV_EINVAL;
   *fields = uvws__calloc(n + 1, sizeof(**fields));
   if (*fields == NULL) return UV_ENOMEM;
   for (unsigned i = 0; i < n; i++) {

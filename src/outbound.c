@@ -90,6 +90,7 @@ int uvws__conn_send(uvws__conn_t* conn, uint8_t opcode, const void* data,
 }
 
 int uvws__conn_send_ping(uvws__conn_t* conn, const void* data, size_t len) {
+  if (conn->stream->write_status != 0) return conn->stream->write_status;
   struct uvws__ping_s* ping = uvws__malloc(sizeof(*ping));
   if (ping == NULL) return UV_ENOMEM;
   int status = send_control(conn, UVWS__OP_PING, data, len);
@@ -116,9 +117,22 @@ uint64_t uvws__conn_take_pong(uvws__conn_t* conn, const void* data,
   return elapsed > 0 ? elapsed : 1;
 }
 
+/* While the kernel keeps up every ping has its pong; else one pong is queued at
+ * a time, and one more, the newest, waits for it to be sent (RFC 6455, 5.5.3).
+ * It must not wait for the queue to empty: that may never happen. */
+static bool may_pong(const uvws__conn_t* conn) {
+  return conn->stream->outbox == NULL ||
+         uvws__stream_has_sent(conn->stream, conn->pong_end);
+}
+
+static int queue_pong(uvws__conn_t* conn, const void* data, size_t len) {
+  int status = send_control(conn, UVWS__OP_PONG, data, len);
+  if (status == 0) conn->pong_end = conn->stream->queued;
+  return status;
+}
+
 int uvws__conn_send_pong(uvws__conn_t* conn, const void* data, size_t len) {
-  if (conn->stream->outbox == NULL)
-    return send_control(conn, UVWS__OP_PONG, data, len);
+  if (conn->pong == NULL && may_pong(conn)) return queue_pong(conn, data, len);
   if (conn->pong == NULL) conn->pong = uvws__malloc(sizeof(*conn->pong));
   if (conn->pong == NULL) return UV_ENOMEM;
   conn->pong->len = len;
@@ -128,9 +142,9 @@ int uvws__conn_send_pong(uvws__conn_t* conn, const void* data, size_t len) {
 
 void uvws__conn_send_waiting_pong(uvws__conn_t* conn) {
   struct uvws__pong_s* pong = conn->pong;
-  if (pong == NULL) return;
+  if (pong == NULL || !may_pong(conn)) return;
   conn->pong = NULL;
-  if (send_control(conn, UVWS__OP_PONG, pong->data, pong->len) != 0)
+  if (queue_pong(conn, pong->data, pong->len) != 0)
     uvws__conn_fail(conn, UVWS__FAIL_NO_MEMORY);
   uvws__free(pong);
 }

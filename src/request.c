@@ -59,8 +59,8 @@ static void end_with(uvws_request_t* request, uvws__text_t response) {
   uvws__stream_t* stream = request->stream;
   const uvws__settings_t* settings = request->server->settings;
   /* `abort` may have closed the stream, by way of the server. */
-  bool closing = request->server->terminating;
-  uint8_t* room = response.data == NULL || closing
+  bool terminating = request->server->terminating;
+  uint8_t* room = response.data == NULL || terminating
                       ? NULL
                       : uvws__stream_reserve(stream, response.len, 0);
   if (room == NULL) {
@@ -372,7 +372,8 @@ static int accept_with(uvws_request_t* request, uvws_t* ws,
   int status = uvws__conn_new(ws, UVWS__SERVER, UVWS__STATE_UPGRADING,
                               request->server->settings, &conn);
   if (status != 0) return status;
-  status = prepare(request, options, fields, conn);
+  status = uvws__conn_enter(conn);
+  if (status == 0) status = prepare(request, options, fields, conn);
   if (status != 0)
     uvws__conn_abandon(conn);
   else
@@ -404,6 +405,7 @@ int uvws_reject(uvws_request_t* request, int http_status,
                 const void* body, size_t len) {
   uvws__field_t* fields;
   if (request->state != UNDECIDED) return UV_ECANCELED;
+  if (body == NULL && len > 0) return UV_EINVAL;
   /* RFC 9110, 15.3.5, 15.3.6, 15.4.5: these have no content. */
   bool empty = http_status == 204 || http_status == 205 || http_status == 304;
   if (http_status < 200 || http_status > 599 || empty) return UV_EINVAL;

@@ -83,8 +83,8 @@ static void accept_one(uvws__listening_t* listening) {
     }
   }
   if (status == 0) return;
-  if (listening->has_waiting)
-    uvws__loop_set_deadline(server->loop, &server->deadline, RETRY_MS);
+  /* Also when only the stream was lost: it held a place under the cap. */
+  uvws__loop_set_deadline(server->loop, &server->deadline, RETRY_MS);
   report_error(server, status);
 }
 
@@ -102,13 +102,17 @@ static void on_connection(uvws__stream_t* listener, int status) {
     report_error(listening->server, status);
 }
 
-static void on_listener_closed(uvws__stream_t* listener) {
-  uvws__listening_t* listening = listener->owner;
-  uvws__server_t* server = listening->server;
-  uvws__listening_t** link = &server->listenings;
+static void remove_listening(uvws__listening_t* listening) {
+  uvws__listening_t** link = &listening->server->listenings;
   while (*link != listening) link = &(*link)->next;
   *link = listening->next;
   uvws__free(listening);
+}
+
+static void on_listener_closed(uvws__stream_t* listener) {
+  uvws__listening_t* listening = listener->owner;
+  uvws__server_t* server = listening->server;
+  remove_listening(listening);
   finish_if_done(server);
 }
 
@@ -154,47 +158,46 @@ int uvws_server_init(uv_loop_t* loop, uvws_server_t* shell,
 }
 
 /* Adds an entry at the end, before its stream exists. */
-static uvws__listening_t* add_listening(uvws__server_t* server) {
+static int add_listening(uvws_server_t* shell, uvws__listening_t** result) {
+  uvws__server_t* server = shell->impl;
+  if (server == NULL || server->closing) return UV_ECANCELED;
   uvws__listening_t* listening = uvws__calloc(1, sizeof(*listening));
-  if (listening == NULL) return NULL;
+  if (listening == NULL) return UV_ENOMEM;
   listening->server = server;
   uvws__listening_t** link = &server->listenings;
   while (*link != NULL) link = &(*link)->next;
   *link = listening;
-  return listening;
+  *result = listening;
+  return 0;
 }
 
-static int listen_on(uvws_server_t* shell, const struct sockaddr* addr,
-                     const char* pipe, int backlog) {
-  uvws__server_t* server = shell->impl;
-  if (server == NULL || server->closing) return UV_ECANCELED;
-  uvws__listening_t* listening = add_listening(server);
-  if (listening == NULL) return UV_ENOMEM;
-  int status =
-      pipe == NULL
-          ? uvws__listener_tcp(server->loop, addr, backlog, &listener_events,
-                               listening, &listening->stream)
-          : uvws__listener_pipe(server->loop, pipe, backlog, &listener_events,
-                                listening, &listening->stream);
-  if (listening->stream == NULL) {
-    uvws__listening_t** link = &server->listenings;
-    while (*link != listening) link = &(*link)->next;
-    *link = NULL;
-    uvws__free(listening);
-  } else {
-    listening->is_listening_tcp = status == 0 && pipe == NULL;
-    if (server->unreferenced) uvws__stream_set_ref(listening->stream, false);
-  }
+/* One that failed with a stream goes when that is closed. */
+static int check_listening(uvws__listening_t* listening, int status) {
+  if (listening->stream == NULL)
+    remove_listening(listening);
+  else if (listening->server->unreferenced)
+    uvws__stream_set_ref(listening->stream, false);
   return status;
 }
 
 int uvws_listen(uvws_server_t* server, const struct sockaddr* addr,
-                int backlog) {
-  return listen_on(server, addr, NULL, backlog);
+                unsigned flags, int backlog) {
+  uvws__listening_t* listening;
+  int status = add_listening(server, &listening);
+  if (status != 0) return status;
+  status = uvws__listener_tcp(listening->server->loop, addr, flags, backlog,
+                              &listener_events, listening, &listening->stream);
+  listening->is_listening_tcp = status == 0;
+  return check_listening(listening, status);
 }
 
 int uvws_listen_pipe(uvws_server_t* server, const char* name, int backlog) {
-  return listen_on(server, NULL, name, backlog);
+  uvws__listening_t* listening;
+  int status = add_listening(server, &listening);
+  if (status != 0) return status;
+  status = uvws__listener_pipe(listening->server->loop, name, backlog,
+                               &listener_events, listening, &listening->stream);
+  return check_listening(listening, status);
 }
 
 int uvws_server_getsockname(const uvws_server_t* shell, struct sockaddr* name,
@@ -205,7 +208,7 @@ int uvws_server_getsockname(const uvws_server_t* shell, struct sockaddr* name,
   while (listening != NULL && !listening->is_listening_tcp)
     listening = listening->next;
   if (listening == NULL) return UV_ENOTCONN;
-  return uvws__listener_getsockname(listening->stream, name, namelen);
+  return uvws__stream_getsockname(listening->stream, name, namelen);
 }
 
 unsigned uvws_server_connections(const uvws_server_t* shell) {

@@ -69,12 +69,16 @@ static int connect_to(uvws_t* ws, const uvws__url_t* url,
   conn->url = uvws__strndup(url->href, strlen(url->href));
   status = conn->url == NULL
                ? UV_ENOMEM
-               : uvws__opening_start(conn->opening, url, options, fields);
-  if (status != 0)
+               : uvws__opening_prepare(conn->opening, url, options, fields);
+  /* Last, because what it makes takes a turn of the loop to unmake. */
+  if (status == 0) status = uvws__conn_enter(conn);
+  if (status != 0) {
     uvws__conn_abandon(conn);
-  else
-    uvws__conn_begin(conn);
-  return status;
+    return status;
+  }
+  uvws__conn_begin(conn);
+  uvws__opening_dial(conn->opening, url, options->pipe);
+  return 0;
 }
 
 static bool origin_is_valid(const char* origin) {
@@ -87,10 +91,15 @@ int uvws_connect(uvws_t* ws, const char* text, const uvws_options_t* from) {
   uvws__field_t* fields = NULL;
   uvws__url_t url;
   if (ws->conn != NULL) return UV_EALREADY;
+  if (text == NULL) return UV_EINVAL;
   int status = uvws__options_read(&options, from);
+  if (status == 0 && options.pipe != NULL)
+    status = uvws__pipe_name_check(options.pipe);
   if (status == 0) status = check_url(&url, text);
   if (status != 0) return status;
-  if (!uvws__protocols_are_valid(options.protocols, options.n_protocols))
+  if (options.protocols == NULL && options.n_protocols > 0)
+    status = UV_EINVAL;
+  else if (!uvws__protocols_are_valid(options.protocols, options.n_protocols))
     status = UVWS_ESYNTAX;
   else if (!origin_is_valid(options.origin))
     status = UV_EINVAL;
@@ -245,6 +254,12 @@ int uvws_response_header_at(const uvws_t* ws, unsigned index,
   uvws__field_t field = uvws__head_field_at(head, index);
   *header = (uvws_header_t){field.name, field.value};
   return 0;
+}
+
+int uvws_getsockname(const uvws_t* ws, struct sockaddr* name, int* namelen) {
+  const uvws__stream_t* stream = stream_of(ws);
+  if (stream == NULL) return UV_ENOTCONN;
+  return uvws__stream_getsockname(stream, name, namelen);
 }
 
 int uvws_getpeername(const uvws_t* ws, struct sockaddr* name, int* namelen) {

@@ -214,7 +214,7 @@ void server_start(server_t* server, const uvws_server_options_t* options) {
       uvws_server_init(test_loop, &server->server, &server_events, options), 0);
   uv_ip4_addr("127.0.0.1", 0, &addr);
   assert_int_equal(
-      uvws_listen(&server->server, (const struct sockaddr*)&addr, 128), 0);
+      uvws_listen(&server->server, (const struct sockaddr*)&addr, 0, 128), 0);
   assert_int_equal(
       uvws_server_getsockname(&server->server, (struct sockaddr*)&addr, &len),
       0);

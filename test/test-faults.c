@@ -379,7 +379,7 @@ static bool start_server(void) {
   if (status != 0) return false;
   world.server_begun = true;
   uv_ip4_addr("127.0.0.1", 0, &addr);
-  status = uvws_listen(&world.server, (const struct sockaddr*)&addr, 8);
+  status = uvws_listen(&world.server, (const struct sockaddr*)&addr, 0, 8);
   if (status == 0)
     status =
         uvws_server_getsockname(&world.server, (struct sockaddr*)&addr, &len);

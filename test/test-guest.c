@@ -685,7 +685,8 @@ static void world_round(world_t* world) {
   EXPECT(world, uvws_server_init(&world->loop, &world->server,
                                  &world_server_events, NULL) == 0);
   uv_ip4_addr("127.0.0.1", 0, &addr);
-  EXPECT(world, uvws_listen(&world->server, (struct sockaddr*)&addr, 8) == 0);
+  EXPECT(world,
+         uvws_listen(&world->server, (struct sockaddr*)&addr, 0, 8) == 0);
   EXPECT(world, uvws_server_getsockname(&world->server, (struct sockaddr*)&addr,
                                         &len) == 0);
   snprintf(url, sizeof(url), "ws://127.0.0.1:%d/", ntohs(addr.sin_port));

@@ -141,8 +141,8 @@ static void start_gate(decision_t decision, bool with_client) {
   assert_int_equal(
       uvws_server_init(test_loop, &gate.server, &gate.events, &options), 0);
   uv_ip4_addr("127.0.0.1", 0, &addr);
-  assert_int_equal(uvws_listen(&gate.server, (const struct sockaddr*)&addr, 8),
-                   0);
+  assert_int_equal(
+      uvws_listen(&gate.server, (const struct sockaddr*)&addr, 0, 8), 0);
   uvws_server_getsockname(&gate.server, (struct sockaddr*)&addr, &len);
   gate.port = ntohs(addr.sin_port);
   if (!with_client) return;
@@ -216,7 +216,7 @@ static void gate_rest(void) {
   assert_true(uvws_server_connections(&gate.server) <= 1);
   if (gate.closes > 0)
     assert_int_equal(
-        uvws_listen(&gate.server, (const struct sockaddr*)&addr, 1),
+        uvws_listen(&gate.server, (const struct sockaddr*)&addr, 0, 1),
         UV_ECANCELED);
 }
 
@@ -299,13 +299,14 @@ static void test_a_listen_that_failed_leaves_nothing(void** state) {
   start_gate(NOTHING, false);
   uv_ip4_addr("127.0.0.1", gate.port, &addr);
   assert_int_equal(uvws_server_init(test_loop, &server, &gate.events, NULL), 0);
-  assert_int_equal(uvws_listen(&server, (const struct sockaddr*)&addr, 1),
+  assert_int_equal(uvws_listen(&server, (const struct sockaddr*)&addr, 0, 1),
                    UV_EADDRINUSE);
   assert_int_equal(
       uvws_server_getsockname(&server, (struct sockaddr*)&name, &len),
       UV_ENOTCONN);
   addr.sin_port = 0;
-  assert_int_equal(uvws_listen(&server, (const struct sockaddr*)&addr, 1), 0);
+  assert_int_equal(uvws_listen(&server, (const struct sockaddr*)&addr, 0, 1),
+                   0);
   assert_int_equal(
       uvws_server_getsockname(&server, (struct sockaddr*)&name, &len), 0);
   assert_int_not_equal(name.sin_port, 0);

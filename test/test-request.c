@@ -410,7 +410,8 @@ static void test_without_an_abort_handler_undecided_is_500(void** state) {
   uv_ip4_addr("127.0.0.1", 0, &addr);
   assert_int_equal(uvws_server_init(test_loop, &server.server, &events, NULL),
                    0);
-  assert_int_equal(uvws_listen(&server.server, (struct sockaddr*)&addr, 8), 0);
+  assert_int_equal(uvws_listen(&server.server, (struct sockaddr*)&addr, 0, 8),
+                   0);
   assert_int_equal(
       uvws_server_getsockname(&server.server, (struct sockaddr*)&addr, &len),
       0);

@@ -229,7 +229,7 @@ static void test_a_failed_listen_leaves_the_server_usable(void** state) {
   raw_serve(&other);
   uv_ip4_addr("127.0.0.1", other.port, &addr);
   const struct sockaddr* taken = (const struct sockaddr*)&addr;
-  assert_int_equal(uvws_listen(&server.server, taken, 8), UV_EADDRINUSE);
+  assert_int_equal(uvws_listen(&server.server, taken, 0, 8), UV_EADDRINUSE);
   assert_int_equal(uvws_listen_pipe(&server.server, path, 8), 0);
   assert_int_equal(uvws_listen_pipe(&server.server, path, 8), UV_EADDRINUSE);
   assert_int_equal(uvws_listen_pipe(&server.server, "/no/such/directory", 8),
@@ -259,10 +259,10 @@ static void test_getsockname_passes_over_a_failed_listen(void** state) {
   assert_int_equal(uvws_server_init(test_loop, it, &events, NULL), 0);
   assert_int_equal(uvws_server_getsockname(it, name, &len), UV_ENOTCONN);
   uv_ip4_addr("127.0.0.1", other.port, &addr);
-  assert_int_equal(uvws_listen(it, name, 8), UV_EADDRINUSE);
+  assert_int_equal(uvws_listen(it, name, 0, 8), UV_EADDRINUSE);
   assert_int_equal(uvws_server_getsockname(it, name, &len), UV_ENOTCONN);
   uv_ip4_addr("127.0.0.1", 0, &addr);
-  assert_int_equal(uvws_listen(it, name, 8), 0);
+  assert_int_equal(uvws_listen(it, name, 0, 8), 0);
   assert_int_equal(uvws_server_getsockname(it, name, &len), 0);
   assert_int_not_equal(ntohs(addr.sin_port), other.port);
   server.port = ntohs(addr.sin_port);
@@ -270,7 +270,7 @@ static void test_getsockname_passes_over_a_failed_listen(void** state) {
   assert_int_equal(ask(REQUEST "\r\n"), 500);
   raw_close(&other);
   uvws_server_close(it, 0);
-  assert_int_equal(uvws_listen(it, name, 8), UV_ECANCELED);
+  assert_int_equal(uvws_listen(it, name, 0, 8), UV_ECANCELED);
   assert_int_equal(uvws_listen_pipe(it, "/tmp/uvws-never", 8), UV_ECANCELED);
   test_run();
   raw_free(&raw);
@@ -293,7 +293,7 @@ static void test_all_listeners_are_served_and_closed(void** state) {
   turns(1);
   uv_ip4_addr("127.0.0.1", port, &addr);
   assert_int_equal(
-      uvws_listen(&server.server, (const struct sockaddr*)&addr, 8), 0);
+      uvws_listen(&server.server, (const struct sockaddr*)&addr, 0, 8), 0);
   for (int i = 0; i < 3; i++) peer_init(&peers[i]);
   uvws_options_init(&over_pipe);
   over_pipe.pipe = path;
@@ -635,7 +635,7 @@ static void bare_start(void) {
   assert_int_equal(uvws_server_init(test_loop, &bare, &bare_events, &options),
                    0);
   uv_ip4_addr("127.0.0.1", 0, &addr);
-  assert_int_equal(uvws_listen(&bare, (struct sockaddr*)&addr, 8), 0);
+  assert_int_equal(uvws_listen(&bare, (struct sockaddr*)&addr, 0, 8), 0);
   assert_int_equal(
       uvws_server_getsockname(&bare, (struct sockaddr*)&addr, &len), 0);
   bare_port = server.port = ntohs(addr.sin_port);

@@ -16,12 +16,13 @@ static int listen_on(uvws__stream_t* listener, int bound, int backlog,
 }
 
 int uvws__listener_tcp(uvws__loop_t* loop, const struct sockaddr* addr,
-                       int backlog, const uvws__stream_events_t* events,
-                       void* owner, uvws__stream_t** listener) {
+                       unsigned flags, int backlog,
+                       const uvws__stream_events_t* events, void* owner,
+                       uvws__stream_t** listener) {
   *listener = NULL;
   int status = uvws__stream_new(loop, UVWS__TCP, listener);
   if (status != 0) return status;
-  status = uv_tcp_bind(&(*listener)->uv.tcp, addr, 0);
+  status = uv_tcp_bind(&(*listener)->uv.tcp, addr, flags);
   return listen_on(*listener, status, backlog, events, owner);
 }
 
@@ -31,7 +32,8 @@ int uvws__listener_pipe(uvws__loop_t* loop, const char* name, int backlog,
   *listener = NULL;
   int status = uvws__stream_new(loop, UVWS__PIPE, listener);
   if (status != 0) return status;
-  status = uv_pipe_bind(&(*listener)->uv.pipe, name);
+  status = uvws__pipe_name_check(name);
+  if (status == 0) status = uv_pipe_bind(&(*listener)->uv.pipe, name);
   return listen_on(*listener, status, backlog, events, owner);
 }
 
@@ -44,9 +46,4 @@ int uvws__listener_accept(uvws__stream_t* listener, uvws__stream_t** stream) {
   status = uv_accept(&listener->uv.stream, &(*stream)->uv.stream);
   if (status == 0 && tcp) uv_tcp_nodelay(&(*stream)->uv.tcp, 1);
   return status;
-}
-
-int uvws__listener_getsockname(const uvws__stream_t* listener,
-                               struct sockaddr* name, int* namelen) {
-  return uv_tcp_getsockname(&listener->uv.tcp, name, namelen);
 }

@@ -9,8 +9,9 @@
  * failure *listener may still be set: it closes itself, and the owner, who must
  * wait for it, hears only `closed`. */
 int uvws__listener_tcp(uvws__loop_t* loop, const struct sockaddr* addr,
-                       int backlog, const uvws__stream_events_t* events,
-                       void* owner, uvws__stream_t** listener);
+                       unsigned flags, int backlog,
+                       const uvws__stream_events_t* events, void* owner,
+                       uvws__stream_t** listener);
 int uvws__listener_pipe(uvws__loop_t* loop, const char* name, int backlog,
                         const uvws__stream_events_t* events, void* owner,
                         uvws__stream_t** listener);
@@ -19,9 +20,5 @@ int uvws__listener_pipe(uvws__loop_t* loop, const char* name, int backlog,
  * it. On failure *stream may still be set, owned by nobody: the caller closes
  * it. */
 int uvws__listener_accept(uvws__stream_t* listener, uvws__stream_t** stream);
-
-/* As uv_tcp_getsockname(). */
-int uvws__listener_getsockname(const uvws__stream_t* listener,
-                               struct sockaddr* name, int* namelen);
 
 #endif /* UVWS_SRC_NET_LISTENER_H_ */

@@ -18,7 +18,7 @@
  * The timer is unreferenced, since a deadline alone is no reason to live; the
  * sockets' own handles are. */
 
-static const unsigned CLOSES_PER_TURN = 256; /* deadlines met in one callback */
+static const unsigned DEADLINES_PER_TURN = 256;
 
 static const char tag;
 static uv_once_t once = UV_ONCE_INIT;
@@ -124,7 +124,7 @@ static void on_timer(uv_timer_t* timer) {
   uvws__loop_t* loop = timer->data;
   uint64_t now = now_ms();
   learn_thread(loop);
-  for (unsigned i = 0; i < CLOSES_PER_TURN; i++) {
+  for (unsigned i = 0; i < DEADLINES_PER_TURN; i++) {
     uvws__deadline_t* deadline = uvws__wheel_pop(&loop->wheel, now);
     if (deadline == NULL) break;
     deadline->passed(deadline);

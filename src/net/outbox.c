@@ -92,12 +92,13 @@ static uvws__chunk_t* new_chunk(size_t capacity) {
   return chunk;
 }
 
-/* Contiguous room for `len` unsent bytes at the end. */
-static uint8_t* make_byte_room(uvws__outbox_t* outbox, size_t len) {
+/* Contiguous room for `len` unsent bytes at the end; a new chunk has at least
+ * `min`. */
+static uint8_t* make_byte_room(uvws__outbox_t* outbox, size_t len, size_t min) {
   uvws__chunk_t* chunk = outbox->unsent == NULL ? NULL : outbox->last;
   if (chunk == NULL || chunk->keeper != NULL ||
       chunk->capacity - chunk->end < len) {
-    chunk = new_chunk(len > CHUNK_MIN ? len : CHUNK_MIN);
+    chunk = new_chunk(len > min ? len : min);
     if (chunk == NULL) return NULL;
     add_chunk(outbox, chunk);
   }
@@ -110,7 +111,7 @@ static uint8_t* make_byte_room(uvws__outbox_t* outbox, size_t len) {
 uint8_t* uvws__outbox_reserve(uvws__outbox_t* outbox, size_t head,
                               size_t body) {
   if (body > SIZE_MAX - head || !make_mark_room(outbox, 1)) return NULL;
-  uint8_t* room = make_byte_room(outbox, head + body);
+  uint8_t* room = make_byte_room(outbox, head + body, CHUNK_MIN);
   if (room != NULL) add_mark(outbox, head, body);
   return room;
 }
@@ -119,7 +120,7 @@ bool uvws__outbox_append(uvws__outbox_t* outbox, const uint8_t* bytes,
                          size_t len, const uvws__mark_t* marks,
                          unsigned n_marks) {
   if (!make_mark_room(outbox, n_marks)) return false;
-  uint8_t* room = make_byte_room(outbox, len);
+  uint8_t* room = make_byte_room(outbox, len, CHUNK_MIN);
   if (room == NULL) return false;
   memcpy(room, bytes, len);
   for (unsigned i = 0; i < n_marks; i++)
@@ -133,7 +134,7 @@ bool uvws__outbox_refer(uvws__outbox_t* outbox, const uint8_t* head,
   uvws__chunk_t* chunk = new_chunk(0);
   uint8_t* room = NULL;
   if (chunk != NULL && make_mark_room(outbox, 1))
-    room = make_byte_room(outbox, head_len);
+    room = make_byte_room(outbox, head_len, 0); /* nothing follows the head */
   if (room == NULL) {
     uvws__free(chunk);
     return false;

@@ -1,6 +1,9 @@
 #include "net/stream.h"
 
 #include <string.h>
+#ifndef _WIN32
+#include <sys/un.h>
+#endif
 
 #include "alloc.h"
 #include "net/outbox.h"
@@ -47,6 +50,14 @@ int uvws__stream_new(uvws__loop_t* loop, uvws__transport_t transport,
   stream->uv.handle.data = stream;
   *result = stream;
   return 0;
+}
+
+int uvws__pipe_name_check(const char* name) {
+#ifndef _WIN32
+  struct sockaddr_un addr;
+  if (strlen(name) >= sizeof(addr.sun_path)) return UV_ENAMETOOLONG;
+#endif
+  return name[0] == '\0' ? UV_EINVAL : 0;
 }
 
 void uvws__stream_own(uvws__stream_t* stream,
@@ -174,11 +185,11 @@ static void on_written(uv_write_t* write, int status) {
   start_write(stream);
   drop_empty_outbox(stream);
   if (stream->turn.link == NULL) report(stream);
-  if (stream->outbox != NULL || stream->write_status != 0) return;
+  if (stream->write_status != 0) return;
   if (stream->lingering)
     linger_on(stream);
-  else if (stream->events->drained != NULL)
-    stream->events->drained(stream);
+  else if (stream->events->progress != NULL)
+    stream->events->progress(stream);
 }
 
 /* Tries directly first: a write that succeeds at once costs no callback. */
@@ -228,10 +239,12 @@ uint8_t* uvws__stream_reserve(uvws__stream_t* stream, size_t head,
     room = reserve_in_cork(stream, head, body);
   else if (ensure_outbox(stream))
     room = uvws__outbox_reserve(stream->outbox, head, body);
-  if (room != NULL)
-    uvws__loop_defer(stream->loop, &stream->turn);
-  else
+  if (room == NULL) {
     drop_empty_outbox(stream);
+    return NULL;
+  }
+  stream->queued += (uint64_t)head + body;
+  uvws__loop_defer(stream->loop, &stream->turn);
   return room;
 }
 
@@ -256,13 +269,14 @@ int uvws__stream_send(uvws__stream_t* stream, const uint8_t* head,
     drop_empty_outbox(stream);
     return UV_ENOMEM;
   }
+  uint64_t piece = (uint64_t)head_len + body_len;
+  stream->queued += piece;
   uvws__loop_defer(stream->loop, &stream->turn);
   if (keeper != NULL) {
     start_write(stream);
     return 0;
   }
 
-  uint64_t piece = (uint64_t)head_len + body_len;
   size_t done = 0;
   if (outbox->unsent_bytes == piece && !outbox->writing &&
       stream->write_status == 0) {
@@ -314,6 +328,10 @@ bool uvws__stream_is_waiting(const uvws__stream_t* stream) {
   return stream->outbox != NULL || stream->loop->cork.owner == stream;
 }
 
+bool uvws__stream_has_sent(const uvws__stream_t* stream, uint64_t end) {
+  return stream->queued - uvws__stream_queue_size(stream) >= end;
+}
+
 static void on_turn_end(uvws__deferred_t* deferred) {
   uvws__stream_t* stream = UVWS__CONTAINER_OF(deferred, uvws__stream_t, turn);
   uvws__stream_flush(stream);
@@ -328,8 +346,8 @@ static void on_turn_end(uvws__deferred_t* deferred) {
     linger_on(stream);
   else if (stream->write_status != 0)
     stream->events->write_failed(stream, stream->write_status);
-  else if (stream->outbox == NULL && stream->events->drained != NULL)
-    stream->events->drained(stream);
+  else if (stream->events->progress != NULL)
+    stream->events->progress(stream);
 }
 
 /* ---- input ---- */
@@ -437,6 +455,13 @@ void uvws__stream_close(uvws__stream_t* stream) {
   if (stream->loop->cork.owner == stream) empty_cork(&stream->loop->cork);
   uvws__loop_undefer(stream->loop, &stream->turn);
   uv_close(&stream->uv.handle, on_closed);
+}
+
+int uvws__stream_getsockname(const uvws__stream_t* stream,
+                             struct sockaddr* name, int* namelen) {
+  if (stream->uv.handle.type != UV_TCP) return UV_ENOTSUP;
+  if (is_closing(stream)) return UV_ENOTCONN;
+  return uv_tcp_getsockname(&stream->uv.tcp, name, namelen);
 }
 
 int uvws__stream_getpeername(const uvws__stream_t* stream,

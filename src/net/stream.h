@@ -19,8 +19,8 @@ typedef struct uvws__stream_events_s {
   void (*ended)(uvws__stream_t* stream, int status);
   /* So many body bytes are with the kernel. */
   void (*sent)(uvws__stream_t* stream, uint64_t body);
-  /* Nothing waits in memory; may be said more often than it becomes true. */
-  void (*drained)(uvws__stream_t* stream);
+  /* The kernel may have taken something. */
+  void (*progress)(uvws__stream_t* stream);
   /* What was queued, and all that will be, is lost. Bytes that the peer sent
    * before may still come. */
   void (*write_failed)(uvws__stream_t* stream, int status);
@@ -41,6 +41,7 @@ struct uvws__stream_s {
   uvws__loop_t* loop;
   struct uvws__outbox_s* outbox; /* NULL while nothing waits in memory */
   uvws__deferred_t turn;         /* put off: bytes were queued in this turn */
+  uint64_t queued;               /* wire bytes, all that ever were */
   uint64_t unreported;           /* body bytes given to the kernel in it */
   uint64_t discard_left;         /* input that lingering still tolerates */
   int write_status;              /* not 0: writing has failed */
@@ -56,6 +57,10 @@ struct uvws__stream_s {
     uv_pipe_t pipe;
   } uv; /* last: a TCP stream is allocated without the pipe's excess */
 };
+
+/* UV_ENAMETOOLONG when libuv would cut the name of a pipe, UV_EINVAL when it is
+ * empty. */
+int uvws__pipe_name_check(const char* name);
 
 /* Makes a stream of the loop; it must be ended by uvws__stream_close(). The
  * owner, and its events, may change hands with uvws__stream_own(). */
@@ -99,6 +104,9 @@ void uvws__stream_settle(uvws__stream_t* stream);
 uint64_t uvws__stream_queue_size(const uvws__stream_t* stream);
 bool uvws__stream_is_waiting(const uvws__stream_t* stream);
 
+/* Whether the kernel has the first `end` of all wire bytes ever queued. */
+bool uvws__stream_has_sent(const uvws__stream_t* stream, uint64_t end);
+
 /* The end that loses nothing: writes what is queued, says FIN when
  * `half_close`, then reads and throws away until the peer's FIN, an error or
  * `max_discard` bytes, and calls `lingered`. The owner closes. */
@@ -109,7 +117,9 @@ void uvws__stream_linger(uvws__stream_t* stream, bool half_close,
  * gets no other event any more. */
 void uvws__stream_close(uvws__stream_t* stream);
 
-/* As uv_tcp_getpeername(). */
+/* As uv_tcp_getsockname() and uv_tcp_getpeername(). */
+int uvws__stream_getsockname(const uvws__stream_t* stream,
+                             struct sockaddr* name, int* namelen);
 int uvws__stream_getpeername(const uvws__stream_t* stream,
                              struct sockaddr* name, int* namelen);
 

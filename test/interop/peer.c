@@ -201,7 +201,7 @@ static void serve(uvws_server_t* server, uv_signal_t* signal, bool any_origin) {
   if (any_origin) options.flags = UVWS_SERVER_ANY_ORIGIN;
   must("init", uvws_server_init(loop, server, &server_events, &options));
   uv_ip4_addr("127.0.0.1", 0, &address);
-  must("listen", uvws_listen(server, (const struct sockaddr*)&address, 128));
+  must("listen", uvws_listen(server, (const struct sockaddr*)&address, 0, 128));
   uvws_server_getsockname(server, (struct sockaddr*)&address, &len);
   must("signal", uv_signal_init(loop, signal));
   uv_unref((uv_handle_t*)signal);

@@ -208,7 +208,7 @@ int main(int argc, char** argv) {
   int status = uvws_server_init(loop, &server, &server_events, &options);
   if (status != 0) die("init", status);
   uv_ip4_addr("127.0.0.1", (int)port, &address);
-  status = uvws_listen(&server, (const struct sockaddr*)&address, 128);
+  status = uvws_listen(&server, (const struct sockaddr*)&address, 0, 128);
   if (status != 0) die("listen", status);
   uvws_server_getsockname(&server, (struct sockaddr*)&address, &len);
   printf("listening on ws://127.0.0.1:%d/\n", ntohs(address.sin_port));

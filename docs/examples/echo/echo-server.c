@@ -71,7 +71,7 @@ static void listen_tcp(uvws_server_t* server, const char* host, int port) {
   if (status != 0)
     status = uv_ip6_addr(host, port, (struct sockaddr_in6*)&address);
   if (status != 0) die(host, status);
-  status = uvws_listen(server, (const struct sockaddr*)&address, 4096);
+  status = uvws_listen(server, (const struct sockaddr*)&address, 0, 4096);
   if (status != 0) die("listen", status);
   uvws_server_getsockname(server, (struct sockaddr*)&address, &len);
   bool six = address.ss_family == AF_INET6;
