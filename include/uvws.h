@@ -201,7 +201,7 @@ struct uvws_events_s {
   void (*pong)(uvws_t* ws, const void* data, size_t len, uint64_t rtt);
 };
 
-#define UVWS_EVENTS_INIT sizeof(uvws_events_t)
+#define UVWS_EVENTS_INIT .size = sizeof(uvws_events_t)
 
 /* ---- The WebSocket ---- */
 
@@ -431,7 +431,7 @@ struct uvws_server_events_s {
   void (*close)(uvws_server_t* server);
 };
 
-#define UVWS_SERVER_EVENTS_INIT sizeof(uvws_server_events_t)
+#define UVWS_SERVER_EVENTS_INIT .size = sizeof(uvws_server_events_t)
 
 /** A server. The caller owns the memory, which must stay in place from a
  * successful uvws_server_init() until the `close` event. */

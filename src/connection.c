@@ -51,7 +51,6 @@ static const transition_t table[UVWS__STATE_COUNT][UVWS__EVENT_COUNT] = {
         {
             ON(CONNECTED, UPGRADING, send_request),
             ON(CLOSE, RELEASING, release),
-            ON(FAIL, RELEASING, release),
             ON(LOST, RELEASING, release),
             ON(DEADLINE, RELEASING, release),
             ON(TERMINATE, RELEASING, release),

@@ -305,6 +305,28 @@ static void test_a_pipe_that_does_not_exist(void** state) {
   assert_string_equal(peer.log, "error(ENOENT) close(1006)");
 }
 
+/* libuv would cut the name, and reach another socket. */
+static void test_a_pipe_with_too_long_a_name(void** state) {
+  uvws_options_t options;
+  char name[256];
+  server_t server;
+  peer_t peer;
+  (void)state;
+  memset(name, 'x', sizeof(name) - 1);
+  name[sizeof(name) - 1] = '\0';
+  uvws_options_init(&options);
+  options.pipe = name;
+  peer_init(&peer);
+  assert_int_equal(uvws_connect(&peer.ws, "ws://a/", &options),
+                   UV_ENAMETOOLONG);
+  options.pipe = "";
+  assert_int_equal(uvws_connect(&peer.ws, "ws://a/", &options), UV_EINVAL);
+  server_start(&server, NULL);
+  assert_int_equal(uvws_listen_pipe(&server.server, name, 8), UV_ENAMETOOLONG);
+  uvws_server_close(&server.server, 0);
+  test_run();
+}
+
 /* A name with two addresses, of which the first refuses: the machine need not
  * know any name. */
 int __real_uv_getaddrinfo(uv_loop_t* loop, uv_getaddrinfo_t* request,
@@ -512,6 +534,7 @@ int main(void) {
       TEST(test_a_closed_port_refuses),
       TEST(test_a_name_that_does_not_exist),
       TEST(test_a_pipe_that_does_not_exist),
+      TEST(test_a_pipe_with_too_long_a_name),
       TEST(test_each_address_is_tried),
       TEST(test_a_connection_cut_anywhere),
       TEST(test_a_connection_cut_inside_the_answer),
