@@ -337,10 +337,14 @@ static void on_raw_read(uv_stream_t* handle, ssize_t n, const uv_buf_t* buf) {
     raw->on_data(raw);
 }
 
-static void raw_begin(raw_t* raw) {
-  raw->connected = true;
+void raw_listen_up(raw_t* raw) {
   assert_int_equal(
       uv_read_start((uv_stream_t*)&raw->tcp, on_raw_alloc, on_raw_read), 0);
+}
+
+static void raw_begin(raw_t* raw) {
+  raw->connected = true;
+  raw_listen_up(raw);
 }
 
 static void on_raw_connection(uv_stream_t* listener, int status) {

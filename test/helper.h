@@ -100,7 +100,7 @@ typedef enum {
   RAW_STAY,  /* close when the other side does */
   RAW_FIN,   /* shut down after the bytes, then as above */
   RAW_RESET, /* after the bytes and `reset_after` bytes of input */
-  RAW_DEAF   /* never read, never close: until raw_close() */
+  RAW_DEAF   /* read no more: until raw_listen_up() or raw_close() */
 } raw_then_t;
 
 typedef struct raw_s {
@@ -133,6 +133,7 @@ typedef struct raw_s {
 void raw_serve(raw_t* raw);
 void raw_dial(raw_t* raw, int port);
 void raw_send(raw_t* raw, const void* bytes, size_t len); /* copied */
+void raw_listen_up(raw_t* raw);
 void raw_close(raw_t* raw);
 void raw_free(raw_t* raw);
 

@@ -51,6 +51,7 @@ static void test_an_initialised_socket_is_closed(void** state) {
   uvws_ref(&ws);
   assert_int_equal(uvws_ping(&ws, NULL, 0), UVWS_EINVALIDSTATE);
   assert_int_equal(uvws_getpeername(&ws, NULL, NULL), UV_ENOTCONN);
+  assert_int_equal(uvws_getsockname(&ws, NULL, NULL), UV_ENOTCONN);
   assert_int_equal(uvws_send(&ws, "abc", 3, UVWS_TEXT), UV_ESHUTDOWN);
   assert_int_equal(uvws_buffered_amount(&ws), 3);
 }
@@ -199,6 +200,9 @@ static void read_attributes(peer_t* peer) {
   assert_int_equal(uvws_getpeername(&peer->ws, (struct sockaddr*)&addr, &len),
                    0);
   assert_int_equal(ntohs(addr.sin_port), server->port);
+  assert_int_equal(uvws_getsockname(&peer->ws, (struct sockaddr*)&addr, &len),
+                   0);
+  assert_int_not_equal(ntohs(addr.sin_port), server->port);
   close_1000(peer);
 }
 
