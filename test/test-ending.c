@@ -192,7 +192,7 @@ static void test_the_client_waits_for_the_servers_fin(void** state) {
   uvws_options_t options;
   (void)state;
   uvws_options_init(&options);
-  options.close_timeout = 200;
+  options.close_timeout = 1000;
   raw_serve(&fin.raw);
   peer_init(&fin.peer);
   fin.peer.on_open = close_now;

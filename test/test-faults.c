@@ -371,7 +371,7 @@ static bool start_server(void) {
   struct sockaddr_in addr;
   int len = sizeof(addr);
   uvws_server_options_init(&options);
-  options.close_timeout = 50;
+  options.close_timeout = plan.fault == NO_FAULT ? 4000 : 50;
   plan.calling = true;
   int status =
       uvws_server_init(test_loop, &world.server, &server_events, &options);
@@ -398,7 +398,7 @@ static void connect_client(const char* host, int port, const char* pipe) {
   options.n_protocols = port == raw.port ? 0 : 2;
   options.headers = &header;
   options.n_headers = 1;
-  options.close_timeout = 50;
+  options.close_timeout = plan.fault == NO_FAULT ? 4000 : 50;
   options.pipe = pipe;
   snprintf(url, sizeof(url), "ws://u:p@%s:%d/x", host, port);
   assert_int_equal(uvws_init(test_loop, &world.client.ws, &events), 0);

@@ -282,7 +282,7 @@ static void watch_accepted(server_t* server, peer_t* peer) {
 static void start_server(void) {
   uvws_server_options_t options;
   uvws_server_options_init(&options);
-  options.close_timeout = 30;
+  options.close_timeout = cell.has_raw ? 30 : 20000; /* a raw peer is silent */
   server_start(&cell.server, &options);
   cell.server.on_accept = watch_accepted;
   running = &cell.server.server;
@@ -299,8 +299,8 @@ static void start_raw_server(const char* head, const void* frames, size_t len) {
 }
 
 static void accept_one(void) {
-  start_server();
   cell.has_raw = true;
+  start_server();
   raw_dial(&cell.raw, cell.server.port);
 }
 
@@ -308,7 +308,7 @@ static void connect_client(const char* host, int port) {
   uvws_options_t options;
   char url[64];
   uvws_options_init(&options);
-  options.close_timeout = 30;
+  options.close_timeout = cell.has_raw ? 30 : 20000;
   peer_init(&cell.client);
   watch(&cell.client);
   snprintf(url, sizeof(url), "ws://%s:%d/", host, port);
