@@ -61,7 +61,7 @@ struct uvws__conn_s {
   char* reason;     /* the peer's; NULL for "" */
   int status;       /* why it failed; 0 */
   uint16_t http_status;
-  uint16_t code; /* the peer's, or 1005; 0 while its close frame has not come */
+  uint16_t code;      /* the peer's, or 1005; 0 before its close frame */
   uint16_t fail_code; /* to tell the peer, with `status` */
   uint8_t state;
   uint8_t reason_len;

@@ -30,8 +30,7 @@ struct uvws__server_s {
   uint64_t closing_at; /* uv_hrtime() of the deadline */
   uint32_t flags;
   uint32_t max_connections;
-  unsigned
-      connections; /* requests and sockets, until their handles are closed */
+  unsigned connections; /* requests and sockets, until they are closed */
   bool closing;
   bool terminating; /* closing, and out of patience */
   bool unreferenced;

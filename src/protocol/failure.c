@@ -9,12 +9,15 @@ static const struct {
   int code;
   int http_status;
   const char* text;
-} rows[UVWS__FAILURE_COUNT] = {[UVWS__OK] = {0, 0, ""},
+  /* clang-format off */
+} rows[UVWS__FAILURE_COUNT] = {
+    [UVWS__OK] = {0, 0, ""},
 #define X(name, status, code, http, text) \
-  [UVWS__FAIL_##name] = {code, http, text},
-                               UVWS__FAILURE_MAP(X)
+    [UVWS__FAIL_##name] = {code, http, text},
+    UVWS__FAILURE_MAP(X)
 #undef X
 };
+/* clang-format on */
 
 static size_t row_of(uvws__failure_t failure) {
   const size_t row = (size_t)failure;

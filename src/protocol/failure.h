@@ -5,9 +5,9 @@
  *
  * X(name, status, close code, HTTP status, text)
  *
- * `status` is what the `error` and `close` events report; it
- * is a name from uvws.h that only src/error.c expands, because this room does
- * not know libuv. `close code` is what the peer is told in a close frame once
+ * `status` is what the `error` and `close` events report; it is a name from
+ * uvws.h that only src/error.c expands, because this room does not know libuv.
+ * `close code` is what the peer is told in a close frame once
  * the connection is open. `HTTP status` is what a server answers when the
  * failure is found in the opening handshake; 0 where that cannot happen.
  */

@@ -24,9 +24,8 @@ typedef struct uvws__receiver_s {
   uint32_t fragments;
   uvws__utf8_t utf8;
   uint8_t control_len;
-  uint8_t type; /* UVWS__OP_TEXT or UVWS__OP_BINARY: of the message */
-  bool
-      delivered; /* the buffer's message was reported: the next call drops it */
+  uint8_t type;    /* UVWS__OP_TEXT or UVWS__OP_BINARY: of the message */
+  bool delivered;  /* the message was reported: the next call drops it */
   bool discarding; /* data frames are checked as frames, then thrown away */
 } uvws__receiver_t;
 
@@ -44,9 +43,8 @@ typedef struct uvws__received_s {
    * next call. */
   const uint8_t* data;
   size_t len;
-  uint8_t type; /* message: UVWS__OP_TEXT or UVWS__OP_BINARY */
-  bool
-      buffered; /* message: lies in the receiver's buffer, which may be taken */
+  uint8_t type;  /* message: UVWS__OP_TEXT or UVWS__OP_BINARY */
+  bool buffered; /* message: it is the receiver's buffer, which may be taken */
   uint16_t code; /* close: the code, or 1005 when the frame had none */
   uvws__failure_t failure;
 } uvws__received_t;
