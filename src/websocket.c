@@ -155,7 +155,7 @@ int uvws_ping(uvws_t* ws, const void* data, size_t len) {
 
 /* WebSockets standard, 3.1, close() */
 int uvws_close(uvws_t* ws, int code, const char* reason, size_t len) {
-  uvws__conn_t* conn = ws->conn;
+  uvws__conn_t* conn = conn_of(ws);
   if (code != 0 && (code < 0 || !uvws__close_code_is_valid((unsigned)code)))
     return UVWS_EINVALIDACCESS;
   if (len > UVWS__CLOSE_REASON_MAX) return UVWS_ESYNTAX;
@@ -163,11 +163,10 @@ int uvws_close(uvws_t* ws, int code, const char* reason, size_t len) {
   if (!uvws__utf8_is_valid((const uint8_t*)reason, len)) return UVWS_EUTF8;
   if (ws->ready_state == UVWS_CONNECTING) {
     uvws__cause_t cause = uvws__cause_of(UVWS__FAIL_ABORTED);
-    uvws__conn_event(conn_of(ws), UVWS__EVENT_CLOSE, &cause);
+    uvws__conn_event(conn, UVWS__EVENT_CLOSE, &cause);
   } else if (ws->ready_state == UVWS_OPEN) {
     if (code == 0 && len > 0) code = UVWS__CLOSE_NORMAL;
-    int status =
-        uvws__conn_send_close(conn_of(ws), (unsigned)code, reason, len);
+    int status = uvws__conn_send_close(conn, (unsigned)code, reason, len);
     if (status != 0) return status;
     uvws__conn_event(conn, UVWS__EVENT_CLOSE, NULL);
   }

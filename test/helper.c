@@ -145,6 +145,10 @@ void peer_connect(peer_t* peer, int port, const uvws_options_t* options) {
   assert_int_equal(uvws_ready_state(&peer->ws), UVWS_CONNECTING);
 }
 
+void peer_close(peer_t* peer) {
+  assert_int_equal(uvws_close(&peer->ws, 1000, NULL, 0), 0);
+}
+
 /* ---- a server ---- */
 
 static void on_accepted_message(peer_t* peer, const uvws_message_t* message) {

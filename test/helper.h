@@ -67,6 +67,9 @@ void peer_init(peer_t* peer);
 /* Connects to ws://127.0.0.1:port/. `options` may be NULL. */
 void peer_connect(peer_t* peer, int port, const uvws_options_t* options);
 
+/* uvws_close() with 1000 and no reason: also as an on_open. */
+void peer_close(peer_t* peer);
+
 /* ---- a server whose sockets are peers ---- */
 
 typedef struct server_s {

@@ -157,10 +157,6 @@ static void test_a_simultaneous_close_is_clean(void** state) {
 
 /* ---- who closes the TCP connection ---- */
 
-static void close_now(peer_t* peer) {
-  assert_int_equal(uvws_close(&peer->ws, 1000, NULL, 0), 0);
-}
-
 /* This raw server answers the close frame and leaves the FIN to the client,
  * which must not take it: RFC 6455, 7.1.1. The client's patience ends with its
  * deadline; had it said FIN, the server would have seen the end while the
@@ -195,7 +191,7 @@ static void test_the_client_waits_for_the_servers_fin(void** state) {
   options.close_timeout = 1000;
   raw_serve(&fin.raw);
   peer_init(&fin.peer);
-  fin.peer.on_open = close_now;
+  fin.peer.on_open = peer_close;
   peer_connect(&fin.peer, fin.raw.port, &options);
   test_run();
   assert_string_equal(fin.peer.log, "open close(1000 clean)");

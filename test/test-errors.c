@@ -360,10 +360,6 @@ int __wrap_uv_getaddrinfo(uv_loop_t* loop, uv_getaddrinfo_t* request,
                                service, hints);
 }
 
-static void close_normally(peer_t* peer) {
-  assert_int_equal(uvws_close(&peer->ws, 1000, NULL, 0), 0);
-}
-
 static void test_each_address_is_tried(void** state) {
   server_t server;
   peer_t peer;
@@ -372,7 +368,7 @@ static void test_each_address_is_tried(void** state) {
   server_start(&server, NULL);
   server.stop_after = 1;
   peer_init(&peer);
-  peer.on_open = close_normally;
+  peer.on_open = peer_close;
   snprintf(url, sizeof(url), "ws://two.example:%d/", server.port);
   assert_int_equal(uvws_connect(&peer.ws, url, NULL), 0);
   test_run();
@@ -492,7 +488,7 @@ static void test_the_closing_handshake_has_a_deadline(void** state) {
   options.close_timeout = 50;
   raw_serve(&raw);
   peer_init(&peer);
-  peer.on_open = close_normally;
+  peer.on_open = peer_close;
   peer_connect(&peer, raw.port, &options);
   test_run();
   assert_string_equal(peer.log, "open error(UVWS_ETIMEOUT) close(1006)");

@@ -1,4 +1,5 @@
 #include "helper.h"
+#include "pair.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -65,10 +66,6 @@ static void host_close(host_t* host) {
   uv_close((uv_handle_t*)&host->timer, NULL);
 }
 
-/* A client and a server that answers, on one loop. */
-static server_t server;
-static peer_t client;
-static raw_t raw;
 static int dead_port; /* where nobody listens */
 
 static int find_dead_port(void** state) {
@@ -78,28 +75,6 @@ static int find_dead_port(void** state) {
   uv_run(test_loop, UV_RUN_NOWAIT);
   dead_port = raw.port;
   return test_loop_teardown(state);
-}
-
-static void pair_start(void) {
-  server_start(&server, NULL);
-  server.stop_after = 1;
-  peer_init(&client);
-}
-
-static void pair_open(void) {
-  pair_start();
-  peer_connect(&client, server.port, NULL);
-  test_run_until(&client.opened);
-  assert_true(server.peers[0].opened);
-}
-
-static void say_hi(peer_t* peer) {
-  assert_int_equal(uvws_send(&peer->ws, "hi", 2, UVWS_TEXT), 0);
-}
-
-static void close_at_once(peer_t* peer, const uvws_message_t* message) {
-  (void)message;
-  assert_int_equal(uvws_close(&peer->ws, 1000, NULL, 0), 0);
 }
 
 /* ---- the host's own handles ---- */

@@ -239,10 +239,6 @@ int __wrap_uv_accept(uv_stream_t* listener, uv_stream_t* stream) {
   return __real_uv_accept(listener, stream);
 }
 
-static void close_client(peer_t* peer) {
-  assert_int_equal(uvws_close(&peer->ws, 1000, NULL, 0), 0);
-}
-
 /* The connection for which there was no memory held the only place. */
 static void test_a_full_server_recovers_from_a_lack_of_memory(void** state) {
   uvws_server_options_t options;
@@ -255,7 +251,7 @@ static void test_a_full_server_recovers_from_a_lack_of_memory(void** state) {
   server.stop_after = 1;
   peer_init(&first);
   peer_init(&second);
-  second.on_open = close_client;
+  second.on_open = peer_close;
   fail_after_accept = true;
   peer_connect(&first, server.port, NULL);
   peer_connect(&second, server.port, NULL);

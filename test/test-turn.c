@@ -1,4 +1,5 @@
 #include "helper.h"
+#include "pair.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -28,32 +29,6 @@ int __wrap_uv_write(uv_write_t* req, uv_stream_t* handle, const uv_buf_t bufs[],
                     unsigned n, uv_write_cb cb) {
   if (uvws_owns((uv_handle_t*)handle)) writes++;
   return __real_uv_write(req, handle, bufs, n, cb);
-}
-
-/* A client and a server that answers, on one loop. */
-static server_t server;
-static peer_t client;
-static raw_t raw;
-static void pair_start(void) {
-  server_start(&server, NULL);
-  server.stop_after = 1;
-  peer_init(&client);
-}
-
-static void pair_open(void) {
-  pair_start();
-  peer_connect(&client, server.port, NULL);
-  test_run_until(&client.opened);
-  assert_true(server.peers[0].opened);
-}
-
-static void say_hi(peer_t* peer) {
-  assert_int_equal(uvws_send(&peer->ws, "hi", 2, UVWS_TEXT), 0);
-}
-
-static void close_at_once(peer_t* peer, const uvws_message_t* message) {
-  (void)message;
-  assert_int_equal(uvws_close(&peer->ws, 1000, NULL, 0), 0);
 }
 
 /* ---- sleeping, and waking up ---- */

@@ -147,10 +147,6 @@ static void pair_start(pair_t* pair) {
   peer_init(&pair->client);
 }
 
-static void close_1000(peer_t* peer) {
-  assert_int_equal(uvws_close(&peer->ws, 1000, NULL, 0), 0);
-}
-
 static void hello(peer_t* peer) {
   assert_int_equal(uvws_ready_state(&peer->ws), UVWS_OPEN);
   assert_int_equal(uvws_send(&peer->ws, "hello", 5, UVWS_TEXT), 0);
@@ -160,7 +156,7 @@ static void hello(peer_t* peer) {
 
 static void close_after_three(peer_t* peer, const uvws_message_t* message) {
   (void)message;
-  if (peer->messages == 3) close_1000(peer);
+  if (peer->messages == 3) peer_close(peer);
 }
 
 static void test_events_come_in_order(void** state) {
@@ -203,7 +199,7 @@ static void read_attributes(peer_t* peer) {
   assert_int_equal(uvws_getsockname(&peer->ws, (struct sockaddr*)&addr, &len),
                    0);
   assert_int_not_equal(ntohs(addr.sin_port), server->port);
-  close_1000(peer);
+  peer_close(peer);
 }
 
 static void accept_with_header(server_t* server, uvws_request_t* request) {
@@ -395,7 +391,7 @@ static void send_badly(peer_t* peer) {
   assert_int_equal(uvws_send_blob(&peer->ws, blob, UVWS_BINARY), 0);
   assert_int_equal(uvws_buffered_amount(&peer->ws), 1);
   uvws_blob_unref(blob);
-  close_1000(peer);
+  peer_close(peer);
 }
 
 static void test_send_checks_flags_and_text(void** state) {
@@ -431,7 +427,7 @@ static void send_constant_accepted(server_t* server, peer_t* peer) {
 
 static void close_after_two(peer_t* peer, const uvws_message_t* message) {
   assert_memory_equal(message->data, constant, message->len);
-  if (peer->messages == 2) close_1000(peer);
+  if (peer->messages == 2) peer_close(peer);
 }
 
 static void test_a_senders_buffer_is_never_written_to(void** state) {
@@ -465,7 +461,7 @@ static void close_after_second_pong(peer_t* peer) {
   }
   assert_true(peer->rtt > 0);
   assert_true(peer->rtt < UINT64_C(60000000000));
-  close_1000(peer);
+  peer_close(peer);
 }
 
 static void test_a_pong_tells_the_round_trip_time(void** state) {
@@ -496,7 +492,7 @@ static void keep_blobs(peer_t* peer, const uvws_message_t* message) {
     assert_ptr_equal(uvws_blob_data(message->blob), message->data);
     kept[message->len > 3 ? 2 : 1] = uvws_blob_ref(message->blob);
   }
-  if (peer->messages == 3) close_1000(peer);
+  if (peer->messages == 3) peer_close(peer);
 }
 
 static uint8_t big[300000];

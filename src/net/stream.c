@@ -340,7 +340,7 @@ static void on_turn_end(uvws__deferred_t* deferred) {
     if (stream->outbox != NULL) uvws__outbox_drop_unsent(stream->outbox);
     drop_empty_outbox(stream);
   }
-  if (stream->turn.link != NULL) uvws__loop_undefer(stream->loop, deferred);
+  uvws__loop_undefer(stream->loop, deferred);
   report(stream);
   if (stream->lingering)
     linger_on(stream);
@@ -442,7 +442,7 @@ void uvws__stream_linger(uvws__stream_t* stream, bool half_close,
 
 static void on_closed(uv_handle_t* handle) {
   uvws__stream_t* stream = handle->data;
-  if (stream->unreported > 0) report(stream);
+  report(stream);
   uvws__outbox_free(stream->outbox);
   stream->outbox = NULL;
   stream->events->closed(stream);
