@@ -48,13 +48,15 @@ extern "C" {
   X(ETOOBIG, -0x10006, "larger than the limit")                        \
   X(ETLS, -0x10007, "TLS failed, or is not available")                 \
   X(EUPGRADE, -0x10008, "the opening handshake failed")                \
-  X(ETIMEOUT, -0x10009, "a deadline of this library passed")
+  X(ETIMEOUT, -0x10009, "a deadline of this library passed")           \
+  X(EBUSY, -0x1000A, "another message is being sent in parts")         \
+  X(ERATE, -0x1000B, "more often than the limit")
 
 enum {
 #define X(name, value, text) UVWS_##name = value,
   UVWS_ERRNO_MAP(X)
 #undef X
-      UVWS_ERRNO_END = -0x1000A
+      UVWS_ERRNO_END = -0x1000C
 };
 
 /** What a status means, in words: libuv's codes and ours, anything else is
@@ -71,6 +73,10 @@ typedef struct uvws_s uvws_t;
 typedef struct uvws_events_s uvws_events_t;
 typedef struct uvws_options_s uvws_options_t;
 typedef struct uvws_message_s uvws_message_t;
+typedef struct uvws_chunk_s uvws_chunk_t;
+typedef struct uvws_trace_s uvws_trace_t;
+typedef struct uvws_write_s uvws_write_t;
+typedef struct uvws_stats_s uvws_stats_t;
 typedef struct uvws_close_event_s uvws_close_event_t;
 typedef struct uvws_blob_s uvws_blob_t;
 typedef struct uvws_server_s uvws_server_t;
@@ -103,6 +109,15 @@ enum {
   UVWS_UTF8_CHECKED = 0x10 /* the caller vouches that the text is UTF-8 */
 };
 
+/** What becomes of a send while the queue, having passed its high-water mark,
+ * has not yet fallen to the low-water mark again. */
+typedef enum {
+  UVWS_HIGH_WATER_TELL = 0,   /* it is queued all the same */
+  UVWS_HIGH_WATER_REFUSE = 1, /* it returns UV_ENOBUFS */
+  UVWS_HIGH_WATER_CLOSE = 2   /* it returns UV_ENOBUFS, and the connection fails
+                                 with close code 1008 */
+} uvws_high_water_policy_t;
+
 /** One header line. Names are compared without regard to case. */
 typedef struct uvws_header_s {
   const char* name;
@@ -119,6 +134,18 @@ struct uvws_message_s {
   size_t len;
   uvws_blob_t* blob; /* binary under UVWS_BLOB: the same bytes, borrowed; take
                         a reference to keep it. NULL otherwise */
+  void* reserved[2];
+};
+
+/** A part of a received message, for those who asked for `chunk`. Valid, with
+ * the bytes it points to, until the callback returns. */
+struct uvws_chunk_s {
+  unsigned type;    /* of the message: UVWS_TEXT or UVWS_BINARY */
+  int first;        /* nothing of the message came before */
+  int last;         /* nothing follows: the message is complete */
+  const char* data; /* text is valid UTF-8 as far as it came, and may end inside
+                       a character unless this is the last chunk */
+  size_t len;       /* 0 at most in the last */
   void* reserved[2];
 };
 
@@ -199,9 +226,42 @@ struct uvws_events_s {
   /** A pong came. `rtt` is the round-trip time in nanoseconds when it answers
    * the last uvws_ping(), else 0: an unsolicited pong (RFC 5.5.3). */
   void (*pong)(uvws_t* ws, const void* data, size_t len, uint64_t rtt);
+
+  /** A part of a message, as it came from the network. When this is set
+   * messages come in chunks only, and `message` is never called: memory does
+   * not depend on their length, but options->max_message still bounds it. */
+  void (*chunk)(uvws_t* ws, const uvws_chunk_t* chunk);
+
+  /** The queue, having passed its high-water mark or been refused memory by the
+   * server's budget, has fallen to the low-water mark: sends are welcome
+   * again. Once for each such crossing, in state UVWS_OPEN. */
+  void (*drain)(uvws_t* ws);
+
+  /** For debugging: each frame header that comes or goes and each change of
+   * state. Unlike all others this may run inside a call of the user's, and may
+   * call nothing that changes a socket. Costs nothing when it is not set. */
+  void (*trace)(uvws_t* ws, const uvws_trace_t* trace);
 };
 
 #define UVWS_EVENTS_INIT .size = sizeof(uvws_events_t)
+
+typedef enum {
+  UVWS_TRACE_FRAME_RECEIVED = 0,
+  UVWS_TRACE_FRAME_SENT = 1, /* queued, as uvws_queue_size() counts it */
+  UVWS_TRACE_STATE = 2
+} uvws_trace_kind_t;
+
+/** What `trace` sees. Valid until it returns. */
+struct uvws_trace_s {
+  uvws_trace_kind_t kind;
+  unsigned first_byte; /* frame: FIN, RSV1-3 and opcode (RFC 5.2) */
+  int masked;          /* frame */
+  uint64_t len;        /* frame: of its payload */
+  const char* from;    /* state: as docs/design.md has it, such as "OPEN" */
+  const char* to;      /* state */
+  const char* event;   /* state: what led there, such as "CLOSE_CAME" */
+  void* reserved[2];
+};
 
 /* ---- The WebSocket ---- */
 
@@ -249,6 +309,19 @@ struct uvws_options_s {
   uint32_t connect_timeout;   /* lookup and all addresses; 30 s, 0 = none */
   uint32_t handshake_timeout; /* request to response; 10 s, 0 = none */
   uint32_t close_timeout;     /* closing handshake; 10 s, 0 = none */
+  uint64_t high_water;        /* of uvws_queue_size(); 1 MiB */
+  uint64_t low_water;         /* at which `drain` comes; 256 KiB */
+  uint32_t high_water_policy; /* uvws_high_water_policy_t; ..._TELL */
+  uint32_t max_ping_rate;     /* pings and pongs received in a second; 1,000,
+                                 0 = no limit */
+  uint32_t max_fragment_rate; /* fragments below 1 KiB received in a second,
+                                 last ones apart; 131,072, 0 = no limit */
+  uint32_t ping_interval;     /* a peer that was silent for so long is sent a
+                                 ping; 30 s, 0 = none */
+  uint32_t ping_timeout; /* then so long until it is taken for dead; 60 s */
+  uint32_t idle_timeout; /* no message came or went; 0 = none */
+  uint32_t send_timeout; /* the kernel took nothing of what waits; 60 s,
+                            0 = none */
 };
 
 /** Fills `*o` with the defaults that stand beside the members. */
@@ -295,6 +368,11 @@ UVWS_EXTERN int uvws_connect(uvws_t* ws, const char* url,
  *   UVWS_EUTF8          the text is not UTF-8; surrogates are not
  *   UV_ESHUTDOWN        in state UVWS_CLOSING or UVWS_CLOSED; as on the web
  *                       bufferedAmount grows all the same
+ *   UVWS_EBUSY          between uvws_begin() and uvws_end(), or while a source
+ *                       is being sent
+ *   UV_ENOBUFS          by the high-water policy, or the server's max_memory is
+ *                       used up; `drain` follows
+ *   UVWS_ETOOBIG        larger than all of the server's max_memory
  *   UV_EINVAL           wrong flags, or data is NULL and len is not 0
  *   UV_ENOMEM, whatever uv_random() reports (clients mask each frame), and once
  *   writing has failed, what it failed with, such as UV_EPIPE */
@@ -305,6 +383,77 @@ UVWS_EXTERN int uvws_send(uvws_t* ws, const void* data, size_t len,
  * them; on the server role a large blob is never copied, however many sockets
  * it is sent to. Otherwise as uvws_send(). */
 UVWS_EXTERN int uvws_send_blob(uvws_t* ws, uvws_blob_t* blob, unsigned flags);
+
+/** Called when all bytes of a uvws_write() are with the kernel (0), or will
+ * never be (UV_ECANCELED, or what writing failed with). */
+typedef void (*uvws_write_cb)(uvws_write_t* req, int status);
+
+/** A uvws_write() under way; the memory is the caller's. */
+struct uvws_write_s {
+  /** The user's; never touched by the library. */
+  void* data;
+  /** Read-only. */
+  uvws_t* ws;
+
+  /* Private. */
+  uvws_write_cb cb;
+  uvws_write_t* next;
+  uint64_t end;
+  void* reserved[3];
+};
+
+/** Sends one message from several buffers, as uvws_send() but for what it
+ * keeps: `req`, and the bytes the buffers point to (not `bufs`), must stay in
+ * place until `cb`, which is called once, asynchronously, before `close`. On
+ * the server role a large message is not copied at all, on the client role it
+ * is masked into one copy. Errors as uvws_send(), and UV_EINVAL when `cb` is
+ * NULL; then `cb` is not called. */
+UVWS_EXTERN int uvws_write(uvws_write_t* req, uvws_t* ws, const uv_buf_t bufs[],
+                           unsigned nbufs, unsigned flags, uvws_write_cb cb);
+
+/** Begins a message whose parts follow by uvws_continue() and uvws_end(); each
+ * becomes a frame (RFC 5.4). Control frames may stand between them, other
+ * messages may not: their sends return UVWS_EBUSY. `flags` as for uvws_send().
+ * To give up is to end the connection, by uvws_close() or uvws_terminate(): a
+ * message of which a part is sent cannot be taken back. Errors as uvws_send().
+ */
+UVWS_EXTERN int uvws_begin(uvws_t* ws, unsigned flags);
+
+/** The next part of the message. Text may be cut inside a character. Errors as
+ * uvws_send(), and UVWS_EINVALIDSTATE when no message was begun. After any
+ * error but UV_ESHUTDOWN the part may be sent again. */
+UVWS_EXTERN int uvws_continue(uvws_t* ws, const void* data, size_t len);
+
+/** The last part of the message, which may be empty. Errors as
+ * uvws_continue(); UVWS_EUTF8 also when text ends inside a character. */
+UVWS_EXTERN int uvws_end(uvws_t* ws, const void* data, size_t len);
+
+/** Fills `buf` with up to `len` bytes of a message and returns how many; 0 at
+ * its end; UV_EAGAIN when there are none yet, after which uvws_send_resume()
+ * has it called again; any other negative status gives up: the connection fails
+ * with that status and close code 1011. Not called after `close`. */
+typedef ssize_t (*uvws_source_cb)(uvws_t* ws, void* buf, size_t len, void* arg);
+
+/** Sends one message whose bytes come from a callback, which is asked for more
+ * whenever the queue is below the high-water mark: never inside this call.
+ * Until it has returned 0, other sends of messages return UVWS_EBUSY. Errors as
+ * uvws_begin(), and UV_EINVAL when `source` is NULL. Text that is not UTF-8
+ * fails the connection as any wrong source does, with UVWS_EUTF8. */
+UVWS_EXTERN int uvws_send_source(uvws_t* ws, unsigned flags,
+                                 uvws_source_cb source, void* arg);
+
+/** Has a source that returned UV_EAGAIN called again. Does nothing when there
+ * is none. */
+UVWS_EXTERN void uvws_send_resume(uvws_t* ws);
+
+/** Sends a blob to each of `n` sockets of this thread's loops, validated and
+ * framed once. Each socket's own policy decides about a slow one; none waits
+ * for another. `statuses`, unless it is NULL, gets what uvws_send_blob() would
+ * have returned for each. Returns how many accepted it; UV_EINVAL or UVWS_EUTF8
+ * when flags or blob are wrong for all. */
+UVWS_EXTERN int uvws_broadcast(uvws_t* const sockets[], unsigned n,
+                               uvws_blob_t* blob, unsigned flags,
+                               int statuses[]);
 
 /** Sends a ping with at most 125 bytes of the caller's (RFC 5.5.2); the `pong`
  * event has the round-trip time. Errors: UV_EINVAL for more bytes, or for NULL
@@ -394,6 +543,46 @@ UVWS_EXTERN int uvws_getsockname(const uvws_t* ws, struct sockaddr* name,
 UVWS_EXTERN int uvws_getpeername(const uvws_t* ws, struct sockaddr* name,
                                  int* namelen);
 
+/** 1 when the queue has passed its high-water mark, or was refused memory, and
+ * `drain` is still to come; else 0. */
+UVWS_EXTERN int uvws_needs_drain(const uvws_t* ws);
+
+/** No more events of what the peer sends until uvws_read_start(): nothing is
+ * read, TCP's window fills, and the peer is held back. Neither pings nor its
+ * close frame are seen, and it is not taken for dead. Reading goes on by itself
+ * once the socket is UVWS_CLOSING. A socket that does not read keeps the loop
+ * alive as any other. Returns UV_ENOTCONN unless ws is in use. */
+UVWS_EXTERN int uvws_read_stop(uvws_t* ws);
+
+/** Goes on where uvws_read_stop() stopped: first, when this turn of the loop
+ * ends, with what had been read already. Returns UV_ENOTCONN unless ws is in
+ * use. */
+UVWS_EXTERN int uvws_read_start(uvws_t* ws);
+
+/** Counters of a socket since its `open`, or of a loop. Frames, and bytes as
+ * they stand on the wire, without the opening handshake. */
+struct uvws_stats_s {
+  uint64_t bytes_received;
+  uint64_t bytes_sent; /* handed to the kernel */
+  uint64_t frames_received;
+  uint64_t frames_sent; /* queued */
+  uint64_t messages_received;
+  uint64_t messages_sent; /* queued, complete */
+  uint64_t queue_size;    /* now; of a loop the sum */
+  uint64_t rtt;           /* nanoseconds, the last that a ping of ours measured;
+                             of a loop the longest of these; 0 = none yet */
+  uint64_t sockets;       /* now; of a loop */
+  uint64_t reserved[7];
+};
+
+/** Fills `*stats`: zeros before `open` and after `close`, inside which it may
+ * still be asked. */
+UVWS_EXTERN void uvws_stats(const uvws_t* ws, uvws_stats_t* stats);
+
+/** The sum over all sockets the loop ever had; it starts anew after its last
+ * socket and server are closed. */
+UVWS_EXTERN void uvws_loop_stats(uv_loop_t* loop, uvws_stats_t* stats);
+
 /** Keeps the loop alive as long as the socket is not closed: the initial state;
  * as uv_ref(). */
 UVWS_EXTERN void uvws_ref(uvws_t* ws);
@@ -424,6 +613,10 @@ struct uvws_server_events_s {
 
   /** Accepting failed, for instance UV_EMFILE; the server goes on. */
   void (*error)(uvws_server_t* server, int status);
+
+  /** The server is closing and one more connection has ended: `left` remain,
+   * and `terminated` of those that ended were cut off by the deadline. */
+  void (*progress)(uvws_server_t* server, unsigned left, unsigned terminated);
 
   /** The end: exactly once, after uvws_server_close(), when every connection of
    * the server has had its own `close` event. The memory is the caller's
@@ -468,6 +661,22 @@ struct uvws_server_options_s {
   uint32_t max_headers;       /* lines in it; 64 */
   uint32_t handshake_timeout; /* connection to decision; 10 s, 0 = none */
   uint32_t close_timeout;     /* closing handshake; 10 s, 0 = none */
+  uint64_t high_water;        /* of uvws_queue_size(); 1 MiB */
+  uint64_t low_water;         /* at which `drain` comes; 256 KiB */
+  uint32_t high_water_policy; /* uvws_high_water_policy_t; ..._TELL */
+  uint32_t max_ping_rate;     /* pings and pongs received in a second; 1,000,
+                                 0 = no limit */
+  uint32_t max_fragment_rate; /* fragments below 1 KiB received in a second,
+                                 last ones apart; 131,072, 0 = no limit */
+  uint32_t ping_interval;     /* a peer that was silent for so long is sent a
+                                 ping; 30 s, 0 = none */
+  uint32_t ping_timeout; /* then so long until it is taken for dead; 60 s */
+  uint32_t idle_timeout; /* no message came or went; 0 = none */
+  uint32_t send_timeout; /* the kernel took nothing of what waits; 60 s,
+                            0 = none */
+  uint64_t max_memory;   /* of all connections together: what waits to be
+                            sent, and messages being received; 1 GiB,
+                            0 = no limit */
 };
 
 /** Fills `*o` with the defaults that stand beside the members. */
@@ -511,6 +720,14 @@ UVWS_EXTERN unsigned uvws_server_connections(const uvws_server_t* server);
  * those left; 0 terminates them now. `close` follows. Called again, the earlier
  * of the deadlines holds. */
 UVWS_EXTERN void uvws_server_close(uvws_server_t* server, uint32_t deadline);
+
+/** Sends a blob to all open sockets of the server but `except`, which may be
+ * NULL; otherwise as uvws_broadcast(). */
+UVWS_EXTERN int uvws_server_broadcast(uvws_server_t* server, uvws_blob_t* blob,
+                                      unsigned flags, const uvws_t* except);
+
+/** The memory that counts towards max_memory. */
+UVWS_EXTERN uint64_t uvws_server_memory(const uvws_server_t* server);
 
 /** Keeps the loop alive as long as the server listens: the initial state. */
 UVWS_EXTERN void uvws_server_ref(uvws_server_t* server);

@@ -46,3 +46,24 @@ char* uvws__strndup(const char* s, size_t len) {
   copy[len] = '\0';
   return copy;
 }
+
+bool uvws__budget_allows(uvws__budget_t* budget, uint64_t n, bool is_slow) {
+  uint64_t max = is_slow ? budget->max - budget->max / 8 : budget->max;
+  if (budget->max == 0 || (budget->used <= max && n <= max - budget->used))
+    return true;
+  budget->scarce = true;
+  return false;
+}
+
+void uvws__budget_take(uvws__budget_t* budget, uint64_t n) {
+  budget->used += n;
+}
+
+/* A quarter must be free before senders are called back, or each would be
+ * called for the few bytes that the one before has left. */
+void uvws__budget_give(uvws__budget_t* budget, uint64_t n) {
+  budget->used -= n;
+  if (!budget->scarce || budget->used > budget->max - budget->max / 4) return;
+  budget->scarce = false;
+  budget->room(budget);
+}

@@ -5,7 +5,9 @@
  * All memory of the library comes from here, so that uvws_replace_allocator()
  * reaches it and a test can make any allocation fail. */
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* All return NULL when there is no memory, or when the size overflows. */
 void* uvws__malloc(size_t size);
@@ -15,5 +17,20 @@ void uvws__free(void* ptr); /* NULL is fine */
 
 /* A NUL-terminated copy of `len` bytes. */
 char* uvws__strndup(const char* s, size_t len);
+
+/* What the connections of a server may use together; `max` 0 is no limit.
+ * Zeroed memory is an unlimited one. */
+typedef struct uvws__budget_s {
+  uint64_t used;
+  uint64_t max;
+  bool scarce; /* somebody was refused: call `room` once there is some again */
+  void (*room)(struct uvws__budget_s* budget);
+} uvws__budget_t;
+
+/* Whether `n` more bytes would fit. Whoever already holds memory for a peer
+ * that does not keep up leaves the last eighth to the others. */
+bool uvws__budget_allows(uvws__budget_t* budget, uint64_t n, bool is_slow);
+void uvws__budget_take(uvws__budget_t* budget, uint64_t n);
+void uvws__budget_give(uvws__budget_t* budget, uint64_t n);
 
 #endif /* UVWS_SRC_ALLOC_H_ */

@@ -4,11 +4,14 @@
 
 #include "alloc.h"
 #include "error.h"
+#include "flow.h"
 #include "inbound.h"
+#include "liveness.h"
 #include "opening.h"
 #include "outbound.h"
 #include "protocol/close-code.h"
 #include "server.h"
+#include "stats.h"
 
 /* The state machine of a WebSocket: every change of state goes through
  * uvws__conn_event() and the table below.
@@ -105,7 +108,26 @@ static const uint8_t ready_states[UVWS__STATE_COUNT] = {
     [UVWS__STATE_CLOSED] = UVWS_CLOSED,
 };
 
+static const char* const state_names[UVWS__STATE_COUNT] = {
+    "DIALING",   "UPGRADING", "OPEN",    "CLOSE_SENT",
+    "LINGERING", "RELEASING", "LEAVING", "CLOSED",
+};
+
+static const char* const event_names[UVWS__EVENT_COUNT] = {
+    "CONNECTED", "UPGRADED", "CLOSE",    "CLOSE_CAME", "FAIL",     "LOST",
+    "MUTE",      "LINGERED", "DEADLINE", "TERMINATE",  "RELEASED", "LEFT",
+};
+
 /* ---- events ---- */
+
+static void trace_state(const uvws__conn_t* conn, uvws__state_t from,
+                        uvws__event_t event) {
+  uvws_trace_t trace = {.kind = UVWS_TRACE_STATE,
+                        .from = state_names[from],
+                        .to = state_names[conn->state],
+                        .event = event_names[event]};
+  conn->ws->events->trace(conn->ws, &trace);
+}
 
 uvws__cause_t uvws__cause_of(uvws__failure_t failure) {
   return (uvws__cause_t){uvws__failure_status(failure),
@@ -126,8 +148,14 @@ void uvws__conn_event(uvws__conn_t* conn, uvws__event_t event,
     conn->text = cause->text;
     conn->fail_code = cause->code;
   }
+  uvws__state_t from = (uvws__state_t)conn->state;
   conn->state = (uint8_t)transition->next;
   conn->ws->ready_state = ready_states[conn->state];
+  if (EMITS(conn->ws, trace)) trace_state(conn, from, event);
+  if (from == UVWS__STATE_OPEN && conn->state != UVWS__STATE_OPEN) {
+    uvws__liveness_end(conn);
+    uvws__flow_end(conn);
+  }
   transition->action(conn);
 }
 
@@ -163,12 +191,19 @@ static bool on_alloc(uvws__stream_t* stream, uint8_t** base, size_t* len) {
 
 static void on_read(uvws__stream_t* stream, uint8_t* data, size_t len) {
   uvws__conn_t* conn = stream->owner;
+  uint64_t frames = conn->receiver.frames;
   if (conn->state == UVWS__STATE_UPGRADING) {
     size_t used = uvws__opening_receive(conn->opening, data, len);
     data += used;
     len -= used;
-  } else if (data != conn->loop->read_buffer &&
-             len > conn->receiver.parser.remaining) {
+    conn->bytes_received += len;
+    uvws__conn_receive(conn, data, len);
+    return;
+  }
+  conn->bytes_received += len;
+  uvws__liveness_heard(conn, len);
+  if (data != conn->loop->read_buffer &&
+      len > conn->receiver.parser.remaining) {
     /* Read straight into the message, and beyond its end. */
     size_t wanted = (size_t)conn->receiver.parser.remaining;
     size_t beyond = len - wanted;
@@ -178,6 +213,7 @@ static void on_read(uvws__stream_t* stream, uint8_t* data, size_t len) {
     len = beyond;
   }
   uvws__conn_receive(conn, data, len);
+  if (conn->receiver.frames != frames) uvws__liveness_heard(conn, UVWS__TINY);
 }
 
 static void on_ended(uvws__stream_t* stream, int status) {
@@ -197,12 +233,14 @@ static void on_sent(uvws__stream_t* stream, uint64_t body) {
 }
 
 static void on_progress(uvws__stream_t* stream) {
-  uvws__conn_send_waiting_pong(stream->owner);
+  uvws__flow_progress(stream->owner);
 }
 
 static void on_write_failed(uvws__stream_t* stream, int status) {
   uvws__cause_t cause = uvws__cause_of_status(status);
-  uvws__conn_event(stream->owner, UVWS__EVENT_MUTE, &cause);
+  uvws__conn_t* conn = stream->owner;
+  uvws__flow_lost(conn, status);
+  uvws__conn_event(conn, UVWS__EVENT_MUTE, &cause);
 }
 
 static void on_lingered(uvws__stream_t* stream) {
@@ -215,6 +253,8 @@ static void on_lingered(uvws__stream_t* stream) {
 
 static void on_closed(uvws__stream_t* stream) {
   uvws__conn_t* conn = stream->owner;
+  uvws__flow_lost(
+      conn, stream->write_status == 0 ? UV_ECANCELED : stream->write_status);
   conn->stream = NULL;
   uvws__conn_event(conn, UVWS__EVENT_RELEASED, NULL);
 }
@@ -247,13 +287,16 @@ static void send_request(uvws__conn_t* conn) {
 static void open_up(uvws__conn_t* conn) {
   uvws__opening_t* opening = conn->opening;
   set_deadline(conn, 0);
+  conn->bytes_before = conn->stream->queued;
+  uvws__liveness_begin(conn);
   /* The server's stream was stopped at uvws_accept(). */
-  int status = uvws__stream_read_start(conn->stream);
+  int status = uvws__flow_open(conn);
   if (EMITS(conn->ws, open)) conn->ws->events->open(conn->ws);
   if (status != 0) {
     uvws__cause_t cause = uvws__cause_of_status(status);
     uvws__conn_event(conn, UVWS__EVENT_LOST, &cause);
   }
+  conn->bytes_received += opening->rest_len;
   if (opening->rest != NULL)
     uvws__conn_receive(conn, opening->rest, opening->rest_len);
   if (conn->server != NULL) uvws__server_conn_open(conn->server, conn->ws);
@@ -297,12 +340,14 @@ static void send_failure(uvws__conn_t* conn) {
 static void release(uvws__conn_t* conn) {
   uvws__opening_t* opening = conn->opening;
   set_deadline(conn, 0);
+  uvws__loop_undefer(conn->loop, &conn->resume);
   if (opening != NULL) uvws__loop_undefer(conn->loop, &opening->deferred);
   if (conn->stream != NULL) {
     /* RFC 6455, 7.1.4: both close frames made it. */
     conn->clean = conn->close_sent && conn->code != 0 &&
                   !uvws__stream_is_waiting(conn->stream) &&
                   conn->stream->write_status == 0;
+    uvws__stats_keep(conn);
     uvws__stream_close(conn->stream);
   } else if (opening->dial != NULL) {
     uvws__dial_cancel(opening->dial);
@@ -317,6 +362,7 @@ static void on_left(void* arg) {
 
 static void leave(uvws__conn_t* conn) {
   uvws__loop_t* loop = conn->loop;
+  uvws__stats_add_to_loop(conn);
   *conn->link = conn->next;
   if (conn->next != NULL) conn->next->link = conn->link;
   conn->link = NULL;
@@ -339,7 +385,11 @@ int uvws__conn_new(uvws_t* ws, uvws__role_t role, uvws__state_t state,
   conn->settings = uvws__settings_ref(settings);
   conn->state = (uint8_t)state;
   conn->deadline.passed = on_deadline;
+  uvws__flow_init(conn);
+  uvws__liveness_init(conn);
   uvws__receiver_init(&conn->receiver, role, &conn->settings->limits);
+  conn->receiver.in_chunks = EMITS(ws, chunk);
+  if (EMITS(ws, trace)) conn->receiver.header = uvws__stats_trace_header;
   *result = conn;
   return 0;
 }
@@ -351,6 +401,7 @@ int uvws__conn_enter(uvws__conn_t* conn) {
 static void free_conn(uvws__conn_t* conn) {
   uvws__opening_free(conn->opening);
   uvws__receiver_clear(&conn->receiver);
+  uvws__flow_free(conn);
   uvws__settings_unref(conn->settings);
   uvws__free(conn->ping);
   uvws__free(conn->pong);
@@ -419,6 +470,7 @@ static void finish(uvws__conn_t* conn) {
   closing = &frame;
   if (EMITS(ws, close)) ws->events->close(ws, &event);
   closing = frame.outer;
-  if (conn->server != NULL) uvws__server_conn_gone(conn->server);
+  uvws__server_t* server = conn->server;
   free_conn(conn);
+  if (server != NULL) uvws__server_conn_gone(server);
 }

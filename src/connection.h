@@ -68,6 +68,47 @@ struct uvws__conn_s {
   bool close_sent;
   bool clean;
   uvws__deadline_t deadline;
+
+  /* flow.c */
+  struct uvws__sending_s* sending; /* the message being sent in parts */
+  struct uvws__held_s* held;       /* what was read before reading stopped */
+  uvws_write_t* writes;            /* not yet with the kernel, in order */
+  uvws_write_t** writes_end;
+  uint64_t wanted;  /* the size of the last send */
+  uint64_t charged; /* to the server's budget, of what waits */
+  uvws__deferred_t resume;
+  bool full; /* `drain` is to come */
+  bool read_stopped;
+  bool holding; /* the loop, by uvws__loop_hold() */
+
+  /* liveness.c: times are uv_now(), which may wrap */
+  bool pinged;  /* our ping awaits a sign of life */
+  bool blocked; /* the kernel was seen not to take all */
+  bool suspect; /* a deadline has passed; input may still be waiting */
+  uint32_t heard_at;
+  uint32_t active_at;
+  uint32_t pinged_at;
+  uint32_t taken_at;
+  uint32_t trickle; /* bytes since the last frame header */
+  uint32_t n_pings;
+  uint64_t taken_late; /* as last seen */
+  uint64_t ping_sent;  /* uv_hrtime() */
+  uvws__deadline_t liveness;
+
+  /* inbound.c: how often, in the second that began last */
+  uint32_t rate_second;
+  uint32_t pings;
+  uint32_t fragments;
+
+  /* stats.c */
+  uint64_t bytes_received;
+  uint64_t bytes_before; /* of the stream's: the handshake's */
+  uint64_t bytes_sent;   /* once the stream is closing */
+  uint64_t messages_received;
+  uint64_t messages_sent;
+  uint64_t frames_sent;
+  uint64_t rtt;
+
   uvws__receiver_t receiver;
 };
 

@@ -4,6 +4,8 @@
 
 #include "alloc.h"
 #include "blob.h"
+#include "flow.h"
+#include "liveness.h"
 #include "outbound.h"
 
 /* From the stream to an event. A callback may end the connection, but not free
@@ -44,6 +46,19 @@ uvws_blob_t* uvws_message_blob(const uvws_message_t* message) {
   return blob == NULL ? NULL : uvws_blob_ref(blob);
 }
 
+static void on_chunk(uvws__conn_t* conn, const uvws__received_t* received) {
+  uvws_chunk_t chunk = {
+      .type = received->type,
+      .first = received->first,
+      .last = received->last,
+      .data = (const char*)received->data,
+      .len = received->len,
+  };
+  conn->messages_received += received->last;
+  conn->active_at = uvws__liveness_now(conn);
+  conn->ws->events->chunk(conn->ws, &chunk);
+}
+
 static void on_message(uvws__conn_t* conn, const uvws__received_t* received) {
   uvws_t* ws = conn->ws;
   delivery_t delivery = {
@@ -52,6 +67,8 @@ static void on_message(uvws__conn_t* conn, const uvws__received_t* received) {
                   .len = received->len},
       .receiver = received->buffered ? &conn->receiver : NULL,
   };
+  conn->messages_received++;
+  conn->active_at = uvws__liveness_now(conn);
   if (!EMITS(ws, message)) return;
   if (received->type == UVWS__OP_BINARY && ws->binary_type == UVWS_BLOB) {
     delivery.message.blob = make_blob(&delivery);
@@ -75,6 +92,7 @@ static void on_ping(uvws__conn_t* conn, const uvws__received_t* received) {
 }
 
 static void on_pong(uvws__conn_t* conn, const uvws__received_t* received) {
+  if (uvws__liveness_take_pong(conn, received->data, received->len)) return;
   uint64_t rtt = uvws__conn_take_pong(conn, received->data, received->len);
   if (EMITS(conn->ws, pong))
     conn->ws->events->pong(conn->ws, received->data, received->len, rtt);
@@ -89,8 +107,33 @@ static void on_close(uvws__conn_t* conn, const uvws__received_t* received) {
 }
 
 static bool is_receiving(const uvws__conn_t* conn) {
-  return conn->state == UVWS__STATE_OPEN ||
+  return (conn->state == UVWS__STATE_OPEN && !conn->read_stopped) ||
          conn->state == UVWS__STATE_CLOSE_SENT;
+}
+
+/* Counts `n` more of something in this second; a second begins when the clock's
+ * does. */
+static void check_rate(uvws__conn_t* conn, uint32_t* count, uint32_t n,
+                       uint32_t max, uvws__failure_t failure) {
+  uint32_t second = uvws__liveness_now(conn) / 1000;
+  if (second != conn->rate_second) conn->pings = conn->fragments = 0;
+  conn->rate_second = second;
+  *count += n;
+  if (max > 0 && *count > max) uvws__conn_fail(conn, failure);
+}
+
+static void check_pings(uvws__conn_t* conn) {
+  check_rate(conn, &conn->pings, 1, conn->settings->max_ping_rate,
+             UVWS__FAIL_PING_RATE);
+}
+
+/* What was complete before the limit was passed has been delivered. */
+static void check_fragments(uvws__conn_t* conn) {
+  uint32_t n = conn->receiver.tiny;
+  conn->receiver.tiny = 0;
+  if (n > 0)
+    check_rate(conn, &conn->fragments, n, conn->settings->max_fragment_rate,
+               UVWS__FAIL_FRAGMENT_RATE);
 }
 
 void uvws__conn_receive(uvws__conn_t* conn, uint8_t* data, size_t len) {
@@ -100,13 +143,20 @@ void uvws__conn_receive(uvws__conn_t* conn, uint8_t* data, size_t len) {
         uvws__receive(&conn->receiver, &data, &len, &received);
     bool open = conn->state == UVWS__STATE_OPEN;
     switch (kind) {
-      case UVWS__RECEIVED_NOTHING: return;
+      case UVWS__RECEIVED_NOTHING: check_fragments(conn); return;
       case UVWS__RECEIVED_MESSAGE:
         if (open) on_message(conn, &received);
         break;
-      case UVWS__RECEIVED_PING: on_ping(conn, &received); break;
+      case UVWS__RECEIVED_CHUNK:
+        if (open) on_chunk(conn, &received);
+        break;
+      case UVWS__RECEIVED_PING:
+        check_pings(conn);
+        if (is_receiving(conn)) on_ping(conn, &received);
+        break;
       case UVWS__RECEIVED_PONG:
-        if (open) on_pong(conn, &received);
+        check_pings(conn);
+        if (conn->state == UVWS__STATE_OPEN) on_pong(conn, &received);
         break;
       case UVWS__RECEIVED_CLOSE: on_close(conn, &received); break;
       case UVWS__RECEIVED_FAILURE:
@@ -114,4 +164,5 @@ void uvws__conn_receive(uvws__conn_t* conn, uint8_t* data, size_t len) {
         break;
     }
   }
+  if (conn->state == UVWS__STATE_OPEN) uvws__flow_hold(conn, data, len);
 }

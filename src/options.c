@@ -19,6 +19,13 @@ static const uvws_options_t client_defaults = {
     .connect_timeout = 30000,
     .handshake_timeout = 10000,
     .close_timeout = 10000,
+    .high_water = 1024 * 1024,
+    .low_water = 256 * 1024,
+    .max_ping_rate = 1000,
+    .max_fragment_rate = 131072,
+    .ping_interval = 30000,
+    .ping_timeout = 60000,
+    .send_timeout = 60000,
 };
 
 static const uvws_server_options_t server_defaults = {
@@ -31,6 +38,14 @@ static const uvws_server_options_t server_defaults = {
     .max_headers = 64,
     .handshake_timeout = 10000,
     .close_timeout = 10000,
+    .high_water = 1024 * 1024,
+    .low_water = 256 * 1024,
+    .max_ping_rate = 1000,
+    .max_fragment_rate = 131072,
+    .ping_interval = 30000,
+    .ping_timeout = 60000,
+    .send_timeout = 60000,
+    .max_memory = 1024 * 1024 * 1024,
 };
 
 static const uvws_accept_options_t accept_defaults = {
@@ -83,35 +98,36 @@ int uvws__accept_options_read(uvws_accept_options_t* to,
   return read_sized(to, from, &accept_defaults, sizeof(accept_defaults));
 }
 
+/* Both roles' options have members of the same names. */
+#define SETTINGS_OF(options)                                                 \
+  (uvws__settings_t) {                                                       \
+    .refs = 1, .limits = {(options)->max_message, (options)->max_fragments}, \
+    .max_discard = (options)->max_discard, .max_head = (options)->max_head,  \
+    .max_headers = (options)->max_headers,                                   \
+    .handshake_timeout = (options)->handshake_timeout,                       \
+    .close_timeout = (options)->close_timeout,                               \
+    .high_water = (options)->high_water, .low_water = (options)->low_water,  \
+    .high_water_policy = (options)->high_water_policy,                       \
+    .max_ping_rate = (options)->max_ping_rate,                               \
+    .max_fragment_rate = (options)->max_fragment_rate,                       \
+    .ping_interval = (options)->ping_interval,                               \
+    .ping_timeout = (options)->ping_timeout,                                 \
+    .idle_timeout = (options)->idle_timeout,                                 \
+    .send_timeout = (options)->send_timeout,                                 \
+  }
+
 uvws__settings_t* uvws__settings_for_client(const uvws_options_t* options) {
   uvws__settings_t* settings = uvws__malloc(sizeof(*settings));
   if (settings == NULL) return NULL;
-  *settings = (uvws__settings_t){
-      .refs = 1,
-      .limits = {options->max_message, options->max_fragments},
-      .max_discard = options->max_discard,
-      .max_head = options->max_head,
-      .max_headers = options->max_headers,
-      .connect_timeout = options->connect_timeout,
-      .handshake_timeout = options->handshake_timeout,
-      .close_timeout = options->close_timeout,
-  };
+  *settings = SETTINGS_OF(options);
+  settings->connect_timeout = options->connect_timeout;
   return settings;
 }
 
 uvws__settings_t* uvws__settings_for_server(
     const uvws_server_options_t* options) {
   uvws__settings_t* settings = uvws__malloc(sizeof(*settings));
-  if (settings == NULL) return NULL;
-  *settings = (uvws__settings_t){
-      .refs = 1,
-      .limits = {options->max_message, options->max_fragments},
-      .max_discard = options->max_discard,
-      .max_head = options->max_head,
-      .max_headers = options->max_headers,
-      .handshake_timeout = options->handshake_timeout,
-      .close_timeout = options->close_timeout,
-  };
+  if (settings != NULL) *settings = SETTINGS_OF(options);
   return settings;
 }
 

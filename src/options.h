@@ -17,6 +17,15 @@ typedef struct uvws__settings_s {
   uint32_t connect_timeout;
   uint32_t handshake_timeout;
   uint32_t close_timeout;
+  uint64_t high_water;
+  uint64_t low_water;
+  uint32_t high_water_policy;
+  uint32_t max_ping_rate;
+  uint32_t max_fragment_rate;
+  uint32_t ping_interval;
+  uint32_t ping_timeout;
+  uint32_t idle_timeout;
+  uint32_t send_timeout;
 } uvws__settings_t;
 
 /* NULL when there is no memory; one reference is the caller's. */

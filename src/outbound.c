@@ -4,12 +4,14 @@
 
 #include "alloc.h"
 #include "blob.h"
+#include "flow.h"
 #include "protocol/close-code.h"
 #include "protocol/mask.h"
 
 /* A frame is built in the place it is sent from, which the stream hands out, so
  * that copying and masking are one pass. Only a large frame of a server, which
- * needs no mask, is sent from where it lies.
+ * needs no mask, is sent from where it lies, and not copied at all when its
+ * bytes are a blob's or the caller leaves them in place.
  *
  * The stream counts a message's payload as body, which is what bufferedAmount
  * sums up; headers and control frames are head, and count nowhere but in the
@@ -35,58 +37,102 @@ static bool is_client(const uvws__conn_t* conn) {
   return conn->server == NULL;
 }
 
+/* Counts a frame that was queued, and shows it to whoever traces. */
+static void queued(uvws__conn_t* conn, uint8_t first_byte, uint64_t len) {
+  conn->frames_sent++;
+  if (!EMITS(conn->ws, trace)) return;
+  uvws_trace_t trace = {.kind = UVWS_TRACE_FRAME_SENT,
+                        .first_byte = first_byte,
+                        .masked = is_client(conn),
+                        .len = len};
+  conn->ws->events->trace(conn->ws, &trace);
+}
+
 static int send_control(uvws__conn_t* conn, uint8_t opcode, const void* data,
                         size_t len) {
+  uint8_t first_byte = UVWS__FIN | opcode;
   uint8_t header[UVWS__FRAME_HEADER_MAX];
   uint8_t mask[4] = {0, 0, 0, 0};
   /* RFC 6455, 5.3: a fresh, unpredictable key for each frame. */
   int status =
       is_client(conn) ? uvws__loop_random(conn->loop, mask, sizeof(mask)) : 0;
   if (status != 0) return status;
-  size_t size = uvws__frame_header_write(header, opcode, len,
+  size_t size = uvws__frame_header_write(header, first_byte, len,
                                          is_client(conn) ? mask : NULL);
   uint8_t* room = uvws__stream_reserve(conn->stream, size + len, 0);
   if (room == NULL) return UV_ENOMEM;
   memcpy(room, header, size);
   uvws__mask(room + size, data, len, mask, 0);
+  queued(conn, first_byte, len);
   return 0;
 }
 
-static int send_masked(uvws__conn_t* conn, uint8_t opcode, const void* data,
-                       size_t len) {
+static int send_masked(uvws__conn_t* conn, const uvws__outgoing_t* out) {
   uint8_t mask[4];
   int status = uvws__loop_random(conn->loop, mask, sizeof(mask));
   if (status != 0) return status;
-  size_t size = uvws__frame_header_size(len, true);
-  uint8_t* room = uvws__stream_reserve(conn->stream, size, len);
+  size_t size = uvws__frame_header_size(out->len, true);
+  uint8_t* room = uvws__stream_reserve(conn->stream, size, out->len);
   if (room == NULL) return UV_ENOMEM;
-  uvws__frame_header_write(room, opcode, len, mask);
-  uvws__mask(room + size, data, len, mask, 0);
-  if (len >= DIRECT_MIN) uvws__stream_flush(conn->stream);
+  uvws__frame_header_write(room, out->first_byte, out->len, mask);
+  room += size;
+  size_t done = 0;
+  for (unsigned i = 0; i < out->n; i++) {
+    uvws__mask(room + done, (const uint8_t*)out->bufs[i].base, out->bufs[i].len,
+               mask, done & 3);
+    done += out->bufs[i].len;
+  }
+  if (out->len >= DIRECT_MIN) uvws__stream_flush(conn->stream);
   return 0;
 }
 
-static int send_plain(uvws__conn_t* conn, uint8_t opcode, const void* data,
-                      size_t len, uvws_blob_t* blob) {
-  uint8_t header[UVWS__FRAME_HEADER_MAX];
-  size_t size = uvws__frame_header_write(header, opcode, len, NULL);
-  if (len >= DIRECT_MIN)
-    return uvws__stream_send(conn->stream, header, size, data, len,
-                             blob == NULL ? NULL : &uvws__blob_keeper, blob);
-  uint8_t* room = uvws__stream_reserve(conn->stream, size, len);
+/* Without a mask the header is the same for everybody: of a broadcast it is
+ * made once. */
+static int send_plain(uvws__conn_t* conn, uvws__outgoing_t* out) {
+  if (out->header_size == 0)
+    out->header_size = (uint8_t)uvws__frame_header_write(
+        out->header, out->first_byte, out->len, NULL);
+  const uint8_t* header = out->header;
+  size_t size = out->header_size;
+  if (out->len >= DIRECT_MIN && (out->blob != NULL || out->borrowed))
+    return uvws__stream_refer(conn->stream, header, size, out->bufs, out->n,
+                              out->blob == NULL ? NULL : &uvws__blob_keeper,
+                              out->blob);
+  if (out->len >= DIRECT_MIN)
+    return uvws__stream_send(conn->stream, header, size,
+                             (const uint8_t*)out->bufs->base, out->len);
+  uint8_t* room = uvws__stream_reserve(conn->stream, size, out->len);
   if (room == NULL) return UV_ENOMEM;
   memcpy(room, header, size);
-  if (len > 0) memcpy(room + size, data, len);
+  room += size;
+  for (unsigned i = 0; i < out->n; i++) {
+    if (out->bufs[i].len > 0) memcpy(room, out->bufs[i].base, out->bufs[i].len);
+    room += out->bufs[i].len;
+  }
   return 0;
 }
 
-int uvws__conn_send(uvws__conn_t* conn, uint8_t opcode, const void* data,
-                    size_t len, uvws_blob_t* blob) {
+int uvws__check_send(uvws_t* ws, uint64_t len, bool in_parts) {
+  if (ws->ready_state == UVWS_CONNECTING) return UVWS_EINVALIDSTATE;
+  if (ws->ready_state != UVWS_OPEN) {
+    ws->buffered_amount += len;
+    return UV_ESHUTDOWN;
+  }
+  if (in_parts) return ws->conn->sending == NULL ? UVWS_EINVALIDSTATE : 0;
+  return ws->conn->sending == NULL ? 0 : UVWS_EBUSY;
+}
+
+int uvws__conn_send(uvws__conn_t* conn, uvws__outgoing_t* out) {
   if (conn->stream->write_status != 0) return conn->stream->write_status;
-  int status = is_client(conn) ? send_masked(conn, opcode, data, len)
-                               : send_plain(conn, opcode, data, len, blob);
-  if (status == 0) conn->ws->buffered_amount += len;
-  return status;
+  int status = uvws__flow_admit(conn, out->len);
+  if (status != 0) return status;
+  status = is_client(conn) ? send_masked(conn, out) : send_plain(conn, out);
+  if (status != 0) return status;
+  conn->ws->buffered_amount += out->len;
+  conn->messages_sent += (out->first_byte & UVWS__FIN) != 0;
+  queued(conn, out->first_byte, out->len);
+  uvws__flow_queued(conn);
+  return 0;
 }
 
 int uvws__conn_send_ping(uvws__conn_t* conn, const void* data, size_t len) {
@@ -106,6 +152,11 @@ int uvws__conn_send_ping(uvws__conn_t* conn, const void* data, size_t len) {
   return 0;
 }
 
+int uvws__conn_send_keepalive(uvws__conn_t* conn, const void* data,
+                              size_t len) {
+  return send_control(conn, UVWS__OP_PING, data, len);
+}
+
 uint64_t uvws__conn_take_pong(uvws__conn_t* conn, const void* data,
                               size_t len) {
   struct uvws__ping_s* ping = conn->ping;
@@ -114,7 +165,8 @@ uint64_t uvws__conn_take_pong(uvws__conn_t* conn, const void* data,
   uint64_t elapsed = uv_hrtime() - ping->sent_at;
   conn->ping = NULL;
   uvws__free(ping);
-  return elapsed > 0 ? elapsed : 1;
+  conn->rtt = elapsed > 0 ? elapsed : 1;
+  return conn->rtt;
 }
 
 /* While the kernel keeps up every ping has its pong; else one pong is queued at

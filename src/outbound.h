@@ -5,12 +5,34 @@
 
 #include "connection.h"
 
-/* Queues one message. `blob`, when not NULL, is what `data` belongs to. */
-int uvws__conn_send(uvws__conn_t* conn, uint8_t opcode, const void* data,
-                    size_t len, uvws_blob_t* blob);
+/* One data frame. */
+typedef struct uvws__outgoing_s {
+  uint8_t first_byte; /* opcode, and UVWS__FIN in the last of a message */
+  const uv_buf_t* bufs;
+  unsigned n;
+  size_t len;          /* of all of them */
+  uvws_blob_t* blob;   /* what they belong to, or NULL */
+  bool borrowed;       /* they stay until they are sent or lost */
+  uint8_t header_size; /* of the header as a server sends it; 0: not made yet */
+  uint8_t header[UVWS__FRAME_HEADER_MAX];
+} uvws__outgoing_t;
+
+/* Exactly one type, and nothing that is unknown. */
+bool uvws__flags_are_valid(unsigned flags);
+
+/* The standard's checks before a message, or a part of one, is sent; in the
+ * wrong state it is counted all the same. `in_parts` tells whether the message
+ * is one that was begun. */
+int uvws__check_send(uvws_t* ws, uint64_t len, bool in_parts);
+
+/* Queues one frame, which must have passed the check. */
+int uvws__conn_send(uvws__conn_t* conn, uvws__outgoing_t* out);
 
 /* Queues a ping whose pong will tell the round-trip time; `len` <= 125. */
 int uvws__conn_send_ping(uvws__conn_t* conn, const void* data, size_t len);
+
+/* Queues one that is not remembered. */
+int uvws__conn_send_keepalive(uvws__conn_t* conn, const void* data, size_t len);
 
 /* Queues the answer to a ping, or keeps it until the queue is empty: then only
  * the last one is sent, as RFC 6455, 5.5.3 allows. */

@@ -121,6 +121,7 @@ void uvws__requests_cancel(uvws__server_t* server) {
       uvws__loop_defer(server->loop, &request->cancel);
     else if (server->terminating)
       uvws__stream_close(request->stream);
+    server->terminated += server->terminating;
   }
 }
 
@@ -354,6 +355,7 @@ static void hand_over(uvws_request_t* request, uvws__conn_t* conn) {
   /* Nothing may be read before `open` has come, at the end of the turn. */
   uvws__stream_read_stop(stream);
   conn->server = request->server;
+  conn->receiver.budget = &request->server->budget;
   conn->http_status = 101;
   conn->opening->rest = request->rest;
   conn->opening->rest_len = request->rest_len;

@@ -4,6 +4,7 @@
 
 #include "alloc.h"
 #include "connection.h"
+#include "flow.h"
 #include "protocol/close-code.h"
 
 /* A server counts every connection from the accepted stream to the closed
@@ -33,6 +34,7 @@ static void on_left(void* arg) {
 static void on_finish(uvws__deferred_t* deferred) {
   uvws__server_t* server = UVWS__CONTAINER_OF(deferred, uvws__server_t, finish);
   uvws__loop_t* loop = server->loop;
+  uvws__loop_undefer(loop, &server->room);
   uvws__wheel_cancel(&server->deadline);
   server->loop = NULL;
   uvws__loop_leave(loop, on_left, server);
@@ -43,8 +45,15 @@ static void finish_if_done(uvws__server_t* server) {
     uvws__loop_defer(server->loop, &server->finish);
 }
 
-void uvws__server_conn_gone(uvws__server_t* server) {
+static void count_gone(uvws__server_t* server) {
   server->connections--;
+  if (server->closing && SERVER_EMITS(server, progress))
+    server->events->progress(server->shell, server->connections,
+                             server->terminated);
+}
+
+void uvws__server_conn_gone(uvws__server_t* server) {
+  count_gone(server);
   accept_waiting(server);
   finish_if_done(server);
 }
@@ -58,7 +67,7 @@ static void report_error(uvws__server_t* server, int status) {
 /* Trying again at once would most likely fail again: that waits. */
 static void on_orphan_closed(uvws__stream_t* stream) {
   uvws__server_t* server = stream->owner;
-  server->connections--;
+  count_gone(server);
   finish_if_done(server);
 }
 
@@ -123,6 +132,17 @@ static const uvws__stream_events_t listener_events = {
 
 static void on_deadline(uvws__deadline_t* deadline);
 
+static void on_room(uvws__deferred_t* deferred) {
+  uvws__server_t* server = UVWS__CONTAINER_OF(deferred, uvws__server_t, room);
+  uvws__flow_room(server->loop, server);
+}
+
+/* May be called from anywhere. */
+static void on_budget_room(uvws__budget_t* budget) {
+  uvws__server_t* server = UVWS__CONTAINER_OF(budget, uvws__server_t, budget);
+  uvws__loop_defer(server->loop, &server->room);
+}
+
 int uvws_server_init(uv_loop_t* loop, uvws_server_t* shell,
                      const uvws_server_events_t* events,
                      const uvws_server_options_t* from) {
@@ -149,6 +169,9 @@ int uvws_server_init(uv_loop_t* loop, uvws_server_t* shell,
   server->max_connections = options.max_connections;
   server->deadline.passed = on_deadline;
   server->finish.run = on_finish;
+  server->room.run = on_room;
+  server->budget.max = options.max_memory;
+  server->budget.room = on_budget_room;
   void* data = shell->data;
   memset(shell, 0, sizeof(*shell));
   shell->data = data;
@@ -215,6 +238,10 @@ unsigned uvws_server_connections(const uvws_server_t* shell) {
   return shell->impl == NULL ? 0 : shell->impl->connections;
 }
 
+uint64_t uvws_server_memory(const uvws_server_t* shell) {
+  return shell->impl == NULL ? 0 : shell->impl->budget.used;
+}
+
 /* RFC 6455, 7.4.1: 1001, the server goes down. */
 static void go_away(uvws_t* ws) {
   if (uvws_close(ws, UVWS__CLOSE_GOING_AWAY, NULL, 0) != 0) uvws_terminate(ws);
@@ -224,13 +251,18 @@ void uvws__server_conn_open(const uvws__server_t* server, uvws_t* ws) {
   if (server->closing) go_away(ws);
 }
 
+static void terminate(uvws__conn_t* conn) {
+  if (conn->state < UVWS__STATE_RELEASING) conn->server->terminated++;
+  uvws_terminate(conn->ws);
+}
+
 /* Those that were accepted in this turn are ended when they open. */
 static void end_sockets(uvws__server_t* server) {
   for (uvws__conn_t* conn = server->loop->conns; conn != NULL;
        conn = conn->next) {
     if (conn->server != server) continue;
     if (server->terminating)
-      uvws_terminate(conn->ws);
+      terminate(conn);
     else if (conn->state != UVWS__STATE_UPGRADING)
       go_away(conn->ws);
   }

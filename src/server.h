@@ -4,6 +4,7 @@
 /* What stands behind a uvws_server_t, shared by server.c (listening, closing)
  * and request.c (from a connection to a decision). */
 
+#include "alloc.h"
 #include "net/listener.h"
 #include "options.h"
 #include "uvws.h"
@@ -28,9 +29,12 @@ struct uvws__server_s {
   uvws__deadline_t deadline; /* of closing; before, of another try to accept */
   uvws__deferred_t finish;
   uint64_t closing_at; /* uv_hrtime() of the deadline */
+  uvws__budget_t budget;
+  uvws__deferred_t room; /* put off: there is some in the budget again */
   uint32_t flags;
   uint32_t max_connections;
   unsigned connections; /* requests and sockets, until they are closed */
+  unsigned terminated;  /* of them, cut off when the server closed */
   bool closing;
   bool terminating; /* closing, and out of patience */
   bool unreferenced;

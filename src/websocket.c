@@ -4,10 +4,12 @@
 #include "alloc.h"
 #include "blob.h"
 #include "connection.h"
+#include "flow.h"
 #include "opening.h"
 #include "outbound.h"
 #include "protocol/close-code.h"
 #include "protocol/utf8.h"
+#include "server.h"
 
 /* The calls of include/uvws.h on a socket: the checks that the standard makes,
  * in its order, then one step into the connection. */
@@ -111,40 +113,125 @@ int uvws_connect(uvws_t* ws, const char* text, const uvws_options_t* from) {
   return status;
 }
 
-/* What both ways to send share, after the caller's flags are known to be good.
- * WebSockets standard, 3.1, send(): a message that comes too late is counted
- * and goes nowhere. */
-static int send_message(uvws_t* ws, unsigned flags, const void* data,
-                        size_t len, uvws_blob_t* blob) {
-  bool text = flags & UVWS_TEXT;
-  if (ws->ready_state == UVWS_CONNECTING) return UVWS_EINVALIDSTATE;
-  if (text && !(flags & UVWS_UTF8_CHECKED) &&
-      !(blob == NULL ? uvws__utf8_is_valid(data, len)
-                     : uvws__blob_is_text(blob)))
-    return UVWS_EUTF8;
-  if (ws->ready_state != UVWS_OPEN) {
-    ws->buffered_amount += len;
-    return UV_ESHUTDOWN;
-  }
-  uint8_t opcode = text ? UVWS__OP_TEXT : UVWS__OP_BINARY;
-  return uvws__conn_send(conn_of(ws), opcode, data, len, blob);
-}
-
-static bool flags_are_valid(unsigned flags) {
+bool uvws__flags_are_valid(unsigned flags) {
   unsigned type = flags & (UVWS_TEXT | UVWS_BINARY);
   return (type == UVWS_TEXT || type == UVWS_BINARY) &&
          !(flags & ~(unsigned)(UVWS_TEXT | UVWS_BINARY | UVWS_UTF8_CHECKED));
 }
 
+static bool has_utf8_to_check(unsigned flags) {
+  return (flags & UVWS_TEXT) && !(flags & UVWS_UTF8_CHECKED);
+}
+
+/* The first byte of a message in one frame. */
+static uint8_t whole(unsigned flags) {
+  return UVWS__FIN | (flags & UVWS_TEXT ? UVWS__OP_TEXT : UVWS__OP_BINARY);
+}
+
+/* WebSockets standard, 3.1, send(): the state is looked at first, then the text
+ * is; one that comes too late is counted, but not if it could not be sent. */
 int uvws_send(uvws_t* ws, const void* data, size_t len, unsigned flags) {
-  if (!flags_are_valid(flags) || (data == NULL && len > 0)) return UV_EINVAL;
-  return send_message(ws, flags, data, len, NULL);
+  if (!uvws__flags_are_valid(flags) || (data == NULL && len > 0))
+    return UV_EINVAL;
+  if (ws->ready_state == UVWS_CONNECTING) return UVWS_EINVALIDSTATE;
+  if (has_utf8_to_check(flags) && !uvws__utf8_is_valid(data, len))
+    return UVWS_EUTF8;
+  int status = uvws__check_send(ws, len, false);
+  if (status != 0) return status;
+  uv_buf_t buf = {(char*)data, len};
+  uvws__outgoing_t out = {whole(flags), &buf, 1, len, .blob = NULL};
+  return uvws__conn_send(conn_of(ws), &out);
+}
+
+static int check_blob(uvws_blob_t* blob, unsigned flags) {
+  if (!uvws__flags_are_valid(flags) || blob == NULL) return UV_EINVAL;
+  if (has_utf8_to_check(flags) && !uvws__blob_is_text(blob)) return UVWS_EUTF8;
+  return 0;
+}
+
+/* A message that can be sent to many. */
+static uvws__outgoing_t message_of(uvws_blob_t* blob, unsigned flags,
+                                   uv_buf_t* buf) {
+  *buf = (uv_buf_t){(char*)uvws_blob_data(blob), uvws_blob_size(blob)};
+  return (uvws__outgoing_t){whole(flags), buf, 1, buf->len, .blob = blob};
+}
+
+static int send_one(uvws_t* ws, uvws__outgoing_t* out) {
+  int status = uvws__check_send(ws, out->len, false);
+  return status != 0 ? status : uvws__conn_send(conn_of(ws), out);
 }
 
 int uvws_send_blob(uvws_t* ws, uvws_blob_t* blob, unsigned flags) {
-  if (!flags_are_valid(flags) || blob == NULL) return UV_EINVAL;
-  return send_message(ws, flags, uvws_blob_data(blob), uvws_blob_size(blob),
-                      blob);
+  uv_buf_t buf;
+  if (!uvws__flags_are_valid(flags) || blob == NULL) return UV_EINVAL;
+  if (ws->ready_state == UVWS_CONNECTING) return UVWS_EINVALIDSTATE;
+  int status = check_blob(blob, flags);
+  if (status != 0) return status;
+  uvws__outgoing_t out = message_of(blob, flags, &buf);
+  return send_one(ws, &out);
+}
+
+int uvws_broadcast(uvws_t* const sockets[], unsigned n, uvws_blob_t* blob,
+                   unsigned flags, int statuses[]) {
+  uv_buf_t buf;
+  int accepted = check_blob(blob, flags);
+  if (accepted != 0) return accepted;
+  uvws__outgoing_t out = message_of(blob, flags, &buf);
+  for (unsigned i = 0; i < n; i++) {
+    int status = send_one(sockets[i], &out);
+    if (statuses != NULL) statuses[i] = status;
+    accepted += status == 0;
+  }
+  return accepted;
+}
+
+int uvws_server_broadcast(uvws_server_t* shell, uvws_blob_t* blob,
+                          unsigned flags, const uvws_t* except) {
+  uv_buf_t buf;
+  int accepted = check_blob(blob, flags);
+  if (accepted != 0 || shell->impl == NULL || shell->impl->loop == NULL)
+    return accepted;
+  uvws__outgoing_t out = message_of(blob, flags, &buf);
+  uvws__conn_t* conn = shell->impl->loop->conns;
+  for (; conn != NULL; conn = conn->next)
+    if (conn->server == shell->impl && conn->state == UVWS__STATE_OPEN &&
+        conn->ws != except)
+      accepted += send_one(conn->ws, &out) == 0;
+  return accepted;
+}
+
+static bool check_bufs(const uv_buf_t bufs[], unsigned n, uint64_t* len) {
+  *len = 0;
+  if (bufs == NULL && n > 0) return false;
+  for (unsigned i = 0; i < n; i++) {
+    if (bufs[i].base == NULL && bufs[i].len > 0) return false;
+    *len += bufs[i].len;
+  }
+  return *len <= SIZE_MAX;
+}
+
+static bool is_text(const uv_buf_t bufs[], unsigned n) {
+  uvws__utf8_t utf8 = {0, 0, 0};
+  for (unsigned i = 0; i < n; i++)
+    if (!uvws__utf8_feed(&utf8, (const uint8_t*)bufs[i].base, bufs[i].len))
+      return false;
+  return uvws__utf8_is_complete(&utf8);
+}
+
+int uvws_write(uvws_write_t* req, uvws_t* ws, const uv_buf_t bufs[], unsigned n,
+               unsigned flags, uvws_write_cb cb) {
+  uint64_t len;
+  if (!uvws__flags_are_valid(flags) || cb == NULL || !check_bufs(bufs, n, &len))
+    return UV_EINVAL;
+  if (ws->ready_state == UVWS_CONNECTING) return UVWS_EINVALIDSTATE;
+  if (has_utf8_to_check(flags) && !is_text(bufs, n)) return UVWS_EUTF8;
+  int status = uvws__check_send(ws, len, false);
+  if (status != 0) return status;
+  uvws__conn_t* conn = conn_of(ws);
+  uvws__outgoing_t out = {whole(flags), bufs, n, (size_t)len, .borrowed = true};
+  status = uvws__conn_send(conn, &out);
+  if (status == 0) uvws__flow_await(conn, req, cb);
+  return status;
 }
 
 int uvws_ping(uvws_t* ws, const void* data, size_t len) {
@@ -271,6 +358,7 @@ static void set_ref(uvws_t* ws, bool referenced) {
   uvws__conn_t* conn = conn_of(ws);
   ws->unreferenced = !referenced;
   if (conn == NULL) return;
+  uvws__flow_update_hold(conn);
   if (conn->stream != NULL)
     uvws__stream_set_ref(conn->stream, referenced);
   else if (conn->opening != NULL && conn->opening->dial != NULL)

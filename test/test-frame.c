@@ -46,15 +46,17 @@ static void test_write(void** state) {
 
     memset(out, 0xEE, sizeof(out));
     assert_int_equal(uvws__frame_header_size(len, false), size);
-    assert_int_equal(uvws__frame_header_write(out, UVWS__OP_BINARY, len, NULL),
-                     size);
+    assert_int_equal(
+        uvws__frame_header_write(out, UVWS__FIN | UVWS__OP_BINARY, len, NULL),
+        size);
     assert_memory_equal(out, headers[i].header, size);
     assert_int_equal(out[size], 0xEE);
 
     memset(out, 0xEE, sizeof(out));
     assert_int_equal(uvws__frame_header_size(len, true), size + 4);
-    assert_int_equal(uvws__frame_header_write(out, UVWS__OP_BINARY, len, key),
-                     size + 4);
+    assert_int_equal(
+        uvws__frame_header_write(out, UVWS__FIN | UVWS__OP_BINARY, len, key),
+        size + 4);
     assert_int_equal(out[1], headers[i].header[1] | 0x80);
     assert_memory_equal(out + 2, headers[i].header + 2, size - 2);
     assert_memory_equal(out + size, key, 4);
@@ -70,7 +72,7 @@ static void test_opcodes(void** state) {
   uint8_t out[UVWS__FRAME_HEADER_MAX];
   (void)state;
   for (size_t i = 0; i < COUNT_OF(opcodes); i++) {
-    uvws__frame_header_write(out, opcodes[i], 0, NULL);
+    uvws__frame_header_write(out, UVWS__FIN | opcodes[i], 0, NULL);
     assert_int_equal(out[0], bytes[i]);
   }
 }
@@ -107,8 +109,9 @@ static void test_round_trip(void** state) {
     uint64_t len = headers[i / 2].len;
     uvws__role_t role = i % 2 == 0 ? UVWS__SERVER : UVWS__CLIENT;
     uint8_t bytes[UVWS__FRAME_HEADER_MAX + 3] = {0};
-    size_t size = uvws__frame_header_write(bytes, UVWS__OP_BINARY, len,
-                                           role == UVWS__SERVER ? key : NULL);
+    size_t size =
+        uvws__frame_header_write(bytes, UVWS__FIN | UVWS__OP_BINARY, len,
+                                 role == UVWS__SERVER ? key : NULL);
     for (size_t step = 1; step <= size + 3; step++) {
       uvws__parser_t parser;
       uvws__parser_init(&parser, role);

@@ -294,6 +294,7 @@ static void receive(run_t* run, uint8_t* at, size_t left) {
     assert_int_equal(got.failure != UVWS__OK, kind == UVWS__RECEIVED_FAILURE);
     switch (kind) {
       case UVWS__RECEIVED_NOTHING: assert_int_equal(left, 0); return;
+      case UVWS__RECEIVED_CHUNK: fail(); break;
       case UVWS__RECEIVED_MESSAGE: say_message(run, &got); break;
       case UVWS__RECEIVED_PING:
         say_event(run, "ping", 0, got.data, got.len);

@@ -193,9 +193,10 @@ static void refer(void) {
   put(head, false);
   put(body, true);
   memcpy(object->bytes, model.value + end + head, body);
+  uv_buf_t buf = {(char*)object->bytes, body};
   starve();
-  bool added = uvws__outbox_refer(model.outbox, model.value + end, head,
-                                  object->bytes, body, &keeper, object);
+  bool added = uvws__outbox_refer(model.outbox, model.value + end, head, &buf,
+                                  1, &keeper, object);
   fail_in = 0;
   if (added) {
     model.kept[model.n_kept].object = object;

@@ -16,9 +16,11 @@
  * What a deferred call puts off again runs in the next turn.
  *
  * The timer is unreferenced, since a deadline alone is no reason to live; the
- * sockets' own handles are. */
+ * sockets' own handles are. Only for a socket whose handle is idle, because it
+ * does not read, the timer is referenced instead, and kept active. */
 
 static const unsigned DEADLINES_PER_TURN = 256;
+static const uint64_t DAY = 24 * 3600 * 1000; /* any time would do: see above */
 
 static const char tag;
 static uv_once_t once = UV_ONCE_INIT;
@@ -110,10 +112,9 @@ void uvws__loop_undefer(uvws__loop_t* loop, uvws__deferred_t* deferred) {
 static void on_timer(uv_timer_t* timer);
 
 static void arm_timer(uvws__loop_t* loop) {
-  uint64_t at;
-  if (!uvws__wheel_next(&loop->wheel, &at)) return;
+  uint64_t now = now_ms(), at = now + DAY;
+  if (!uvws__wheel_next(&loop->wheel, &at) && loop->holds == 0) return;
   if (uv_is_active((uv_handle_t*)&loop->timer) && loop->timer_at <= at) return;
-  uint64_t now = now_ms();
   loop->timer_at = at;
   /* libuv counts from the loop's cached time, which may lie behind ours: the
    * timer then fires early, finds nothing due and is set again. */
@@ -140,6 +141,16 @@ void uvws__loop_set_deadline(uvws__loop_t* loop, uvws__deadline_t* deadline,
   }
   uvws__wheel_set(&loop->wheel, deadline, now_ms() + ms);
   arm_timer(loop);
+}
+
+void uvws__loop_hold(uvws__loop_t* loop) {
+  if (loop->holds++ > 0) return;
+  uv_ref((uv_handle_t*)&loop->timer);
+  arm_timer(loop);
+}
+
+void uvws__loop_unhold(uvws__loop_t* loop) {
+  if (--loop->holds == 0) uv_unref((uv_handle_t*)&loop->timer);
 }
 
 int uvws__loop_random(uvws__loop_t* loop, uint8_t* out, unsigned len) {

@@ -49,12 +49,14 @@ typedef struct uvws__loop_s {
   uv_loop_t* uv;
   unsigned users;
   unsigned handles; /* of the next two, not yet closed */
+  unsigned holds;   /* reasons to live that no handle of theirs shows */
   uv_idle_t idle;   /* active while `deferred` has something */
-  uv_timer_t timer; /* for the wheel; never referenced */
+  uv_timer_t timer; /* for the wheel; referenced while there are holds */
   uint64_t timer_at;
   uvws__deferred_t* deferred;
   uvws__deferred_t** deferred_end;
   struct uvws__conn_s* conns; /* of src/connection.c, for uvws_walk() */
+  uint64_t totals[6];         /* of src/stats.c: of those that are gone */
   void (*left)(void*);        /* the last user's, once the handles are closed */
   void* left_arg;
   uv_thread_t thread;
@@ -90,6 +92,11 @@ void uvws__loop_undefer(uvws__loop_t* loop, uvws__deferred_t* deferred);
 /* Calls deadline->passed in `ms` milliseconds; 0 cancels it. */
 void uvws__loop_set_deadline(uvws__loop_t* loop, uvws__deadline_t* deadline,
                              uint32_t ms);
+
+/* Keeps the loop alive, as an open socket must that does not read; or not any
+ * more. */
+void uvws__loop_hold(uvws__loop_t* loop);
+void uvws__loop_unhold(uvws__loop_t* loop);
 
 /* Bytes from the system's CSPRNG, drawn through a pool. */
 int uvws__loop_random(uvws__loop_t* loop, uint8_t* out, unsigned len);

@@ -20,7 +20,7 @@ struct uvws__chunk_s {
   size_t end;
   size_t capacity; /* of `bytes` */
   const uvws__keeper_t* keeper;
-  void* object; /* what base belongs to, when not to the chunk */
+  void* object; /* what base belongs to, when there is a keeper */
   uint8_t bytes[];
 };
 
@@ -33,13 +33,17 @@ static void free_chunk(uvws__chunk_t* chunk) {
   uvws__free(chunk);
 }
 
-void uvws__outbox_free(uvws__outbox_t* outbox) {
-  if (outbox == NULL) return;
-  while (outbox->first != NULL) {
-    uvws__chunk_t* chunk = outbox->first;
-    outbox->first = chunk->next;
+static void free_chunks(uvws__chunk_t* list) {
+  while (list != NULL) {
+    uvws__chunk_t* chunk = list;
+    list = chunk->next;
     free_chunk(chunk);
   }
+}
+
+void uvws__outbox_free(uvws__outbox_t* outbox) {
+  if (outbox == NULL) return;
+  free_chunks(outbox->first);
   uvws__free(outbox->marks);
   uvws__free(outbox);
 }
@@ -96,7 +100,7 @@ static uvws__chunk_t* new_chunk(size_t capacity) {
  * `min`. */
 static uint8_t* make_byte_room(uvws__outbox_t* outbox, size_t len, size_t min) {
   uvws__chunk_t* chunk = outbox->unsent == NULL ? NULL : outbox->last;
-  if (chunk == NULL || chunk->keeper != NULL ||
+  if (chunk == NULL || chunk->base != chunk->bytes ||
       chunk->capacity - chunk->end < len) {
     chunk = new_chunk(len > min ? len : min);
     if (chunk == NULL) return NULL;
@@ -128,23 +132,45 @@ bool uvws__outbox_append(uvws__outbox_t* outbox, const uint8_t* bytes,
   return true;
 }
 
+/* A list of chunks that refer to the buffers; NULL when there is no memory for
+ * all of them. */
+static uvws__chunk_t* new_references(const uv_buf_t* body, unsigned n) {
+  uvws__chunk_t* list = NULL;
+  while (n-- > 0) {
+    uvws__chunk_t* chunk = new_chunk(0);
+    if (chunk == NULL) {
+      free_chunks(list);
+      return NULL;
+    }
+    chunk->base = (const uint8_t*)body[n].base;
+    chunk->end = body[n].len;
+    chunk->next = list;
+    list = chunk;
+  }
+  return list;
+}
+
 bool uvws__outbox_refer(uvws__outbox_t* outbox, const uint8_t* head,
-                        size_t head_len, const uint8_t* body, size_t body_len,
+                        size_t head_len, const uv_buf_t* body, unsigned n,
                         const uvws__keeper_t* keeper, void* object) {
-  uvws__chunk_t* chunk = new_chunk(0);
+  uvws__chunk_t* list = new_references(body, n);
   uint8_t* room = NULL;
-  if (chunk != NULL && make_mark_room(outbox, 1))
+  uint64_t body_len = 0;
+  if (list != NULL && make_mark_room(outbox, 1))
     room = make_byte_room(outbox, head_len, 0); /* nothing follows the head */
   if (room == NULL) {
-    uvws__free(chunk);
+    free_chunks(list);
     return false;
   }
   memcpy(room, head, head_len);
-  chunk->base = body;
-  chunk->end = body_len;
-  chunk->keeper = keeper;
-  chunk->object = keeper->ref(object);
-  add_chunk(outbox, chunk);
+  while (list != NULL) {
+    uvws__chunk_t* chunk = list;
+    list = chunk->next;
+    chunk->keeper = keeper;
+    if (keeper != NULL) chunk->object = keeper->ref(object);
+    body_len += chunk->end;
+    add_chunk(outbox, chunk);
+  }
   outbox->unsent_bytes += body_len;
   add_mark(outbox, head_len, body_len);
   return true;
@@ -204,10 +230,12 @@ uint64_t uvws__outbox_taken(uvws__outbox_t* outbox, uint64_t n) {
 }
 
 void uvws__outbox_submit(uvws__outbox_t* outbox, unsigned n) {
+  outbox->submitted = 0;
   for (; n > 0; n--) {
     size_t size = outbox->unsent->end - outbox->unsent->start;
     outbox->unsent_bytes -= size;
     outbox->in_flight += size;
+    outbox->submitted += size;
     outbox->unsent = outbox->unsent->next;
   }
 }
@@ -233,11 +261,8 @@ void uvws__outbox_drop_unsent(uvws__outbox_t* outbox) {
     outbox->last = *link;
     link = &(*link)->next;
   }
-  while (outbox->unsent != NULL) {
-    uvws__chunk_t* chunk = outbox->unsent;
-    outbox->unsent = chunk->next;
-    free_chunk(chunk);
-  }
+  free_chunks(outbox->unsent);
+  outbox->unsent = NULL;
   *link = NULL;
   outbox->unsent_bytes = 0;
 }

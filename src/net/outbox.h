@@ -17,6 +17,7 @@ typedef struct uvws__outbox_s {
   uvws__chunk_t* last;
   uvws__chunk_t* unsent; /* the first chunk that libuv does not have yet */
   uint64_t unsent_bytes;
+  uint64_t submitted; /* bytes in the write that libuv has */
   uint64_t in_flight; /* bytes that libuv has and that are not yet settled */
   uvws__mark_t* marks;
   unsigned first_mark;
@@ -32,9 +33,10 @@ void uvws__outbox_free(uvws__outbox_t* outbox);
 /* Adds a piece of head + body bytes. Contiguous room for all of it, or NULL. */
 uint8_t* uvws__outbox_reserve(uvws__outbox_t* outbox, size_t head, size_t body);
 
-/* Adds a piece whose body stays where it is, referenced through the keeper. */
+/* Adds a piece whose body stays where it is: kept by a reference to `object`,
+ * or, without a keeper, by whoever asked. */
 bool uvws__outbox_refer(uvws__outbox_t* outbox, const uint8_t* head,
-                        size_t head_len, const uint8_t* body, size_t body_len,
+                        size_t head_len, const uv_buf_t* body, unsigned n,
                         const uvws__keeper_t* keeper, void* object);
 
 /* Adds a copy of bytes that were marked elsewhere. */

@@ -173,10 +173,17 @@ static void settle(uvws__stream_t* stream) {
 
 static void linger_on(uvws__stream_t* stream);
 
+/* The owner may close the stream when it hears of its progress. */
+static void tell_progress(uvws__stream_t* stream) {
+  if (stream->events->progress != NULL) stream->events->progress(stream);
+  if (stream->lingering && !is_closing(stream)) linger_on(stream);
+}
+
 static void on_written(uv_write_t* write, int status) {
   uvws__stream_t* stream = write->data;
   uvws__outbox_t* outbox = stream->outbox;
   outbox->writing = false;
+  if (status == 0) stream->late += outbox->submitted;
   if (status == 0)
     stream->unreported += uvws__outbox_settle(outbox, outbox->in_flight);
   uvws__outbox_returned(outbox);
@@ -185,11 +192,7 @@ static void on_written(uv_write_t* write, int status) {
   start_write(stream);
   drop_empty_outbox(stream);
   if (stream->turn.link == NULL) report(stream);
-  if (stream->write_status != 0) return;
-  if (stream->lingering)
-    linger_on(stream);
-  else if (stream->events->progress != NULL)
-    stream->events->progress(stream);
+  if (stream->write_status == 0) tell_progress(stream);
 }
 
 /* Tries directly first: a write that succeeds at once costs no callback. */
@@ -248,34 +251,21 @@ uint8_t* uvws__stream_reserve(uvws__stream_t* stream, size_t head,
   return room;
 }
 
+/* Memory for what the kernel may leave is found before it is given anything: a
+ * frame of which half is sent cannot be refused any more. */
 int uvws__stream_send(uvws__stream_t* stream, const uint8_t* head,
-                      size_t head_len, const uint8_t* body, size_t body_len,
-                      const uvws__keeper_t* keeper, void* object) {
+                      size_t head_len, const uint8_t* body, size_t body_len) {
   flush_own_cork(stream);
-  /* Memory for what the kernel may leave is found before it is given anything:
-   * a frame of which half is sent cannot be refused any more. */
   if (!ensure_outbox(stream)) return UV_ENOMEM;
   uvws__outbox_t* outbox = stream->outbox;
-  uint8_t* room = NULL;
-  bool queued;
-  if (keeper == NULL) {
-    room = uvws__outbox_reserve(outbox, head_len, body_len);
-    queued = room != NULL;
-  } else {
-    queued = uvws__outbox_refer(outbox, head, head_len, body, body_len, keeper,
-                                object);
-  }
-  if (!queued) {
+  uint8_t* room = uvws__outbox_reserve(outbox, head_len, body_len);
+  if (room == NULL) {
     drop_empty_outbox(stream);
     return UV_ENOMEM;
   }
   uint64_t piece = (uint64_t)head_len + body_len;
   stream->queued += piece;
   uvws__loop_defer(stream->loop, &stream->turn);
-  if (keeper != NULL) {
-    start_write(stream);
-    return 0;
-  }
 
   size_t done = 0;
   if (outbox->unsent_bytes == piece && !outbox->writing &&
@@ -304,6 +294,23 @@ int uvws__stream_send(uvws__stream_t* stream, const uint8_t* head,
   return 0;
 }
 
+int uvws__stream_refer(uvws__stream_t* stream, const uint8_t* head,
+                       size_t head_len, const uv_buf_t* body, unsigned n,
+                       const uvws__keeper_t* keeper, void* object) {
+  flush_own_cork(stream);
+  if (!ensure_outbox(stream) ||
+      !uvws__outbox_refer(stream->outbox, head, head_len, body, n, keeper,
+                          object)) {
+    drop_empty_outbox(stream);
+    return UV_ENOMEM;
+  }
+  stream->queued += head_len;
+  for (unsigned i = 0; i < n; i++) stream->queued += body[i].len;
+  uvws__loop_defer(stream->loop, &stream->turn);
+  start_write(stream);
+  return 0;
+}
+
 void uvws__stream_flush(uvws__stream_t* stream) {
   if (is_closing(stream)) return;
   flush_own_cork(stream);
@@ -328,6 +335,17 @@ bool uvws__stream_is_waiting(const uvws__stream_t* stream) {
   return stream->outbox != NULL || stream->loop->cork.owner == stream;
 }
 
+uint64_t uvws__stream_taken_late(const uvws__stream_t* stream) {
+  const uvws__outbox_t* outbox = stream->outbox;
+  if (outbox == NULL || !outbox->writing) return stream->late;
+  return stream->late + outbox->submitted -
+         uv_stream_get_write_queue_size(&stream->uv.stream);
+}
+
+void uvws__stream_wake(uvws__stream_t* stream) {
+  uvws__loop_defer(stream->loop, &stream->turn);
+}
+
 bool uvws__stream_has_sent(const uvws__stream_t* stream, uint64_t end) {
   return stream->queued - uvws__stream_queue_size(stream) >= end;
 }
@@ -342,12 +360,12 @@ static void on_turn_end(uvws__deferred_t* deferred) {
   }
   uvws__loop_undefer(stream->loop, deferred);
   report(stream);
-  if (stream->lingering)
+  if (stream->write_status == 0)
+    tell_progress(stream);
+  else if (stream->lingering)
     linger_on(stream);
-  else if (stream->write_status != 0)
+  else
     stream->events->write_failed(stream, stream->write_status);
-  else if (stream->events->progress != NULL)
-    stream->events->progress(stream);
 }
 
 /* ---- input ---- */

@@ -19,7 +19,7 @@ typedef struct uvws__stream_events_s {
   void (*ended)(uvws__stream_t* stream, int status);
   /* So many body bytes are with the kernel. */
   void (*sent)(uvws__stream_t* stream, uint64_t body);
-  /* The kernel may have taken something. */
+  /* The kernel may have taken something; also while lingering. */
   void (*progress)(uvws__stream_t* stream);
   /* What was queued, and all that will be, is lost. Bytes that the peer sent
    * before may still come. */
@@ -42,10 +42,11 @@ struct uvws__stream_s {
   struct uvws__outbox_s* outbox; /* NULL while nothing waits in memory */
   uvws__deferred_t turn;         /* put off: bytes were queued in this turn */
   uint64_t queued;               /* wire bytes, all that ever were */
-  uint64_t unreported;           /* body bytes given to the kernel in it */
-  uint64_t discard_left;         /* input that lingering still tolerates */
-  int write_status;              /* not 0: writing has failed */
-  int ended;                     /* not 0: no more input, UV_EOF or why */
+  uint64_t late; /* of them, those that the kernel took only after a while */
+  uint64_t unreported;   /* body bytes given to the kernel in it */
+  uint64_t discard_left; /* input that lingering still tolerates */
+  int write_status;      /* not 0: writing has failed */
+  int ended;             /* not 0: no more input, UV_EOF or why */
   bool reading;
   bool lingering;
   bool half_close; /* lingering: say FIN once all is written */
@@ -79,19 +80,23 @@ void uvws__stream_read_stop(uvws__stream_t* stream);
  * the read callback or the turn ends. */
 uint8_t* uvws__stream_reserve(uvws__stream_t* stream, size_t head, size_t body);
 
-/* Bytes that outlive the call, for uvws__stream_send(). */
+/* Bytes that outlive the call, for uvws__stream_refer(). */
 typedef struct uvws__keeper_s {
   void* (*ref)(void* object);
   void (*unref)(void* object);
 } uvws__keeper_t;
 
 /* Queues one large piece whose body is elsewhere, and tries to write it at
- * once. What the kernel does not take is copied, or, with a keeper, kept by a
- * reference to `object`. UV_ENOMEM, and nothing is queued, when there is no
- * memory. */
+ * once. What the kernel does not take is copied. UV_ENOMEM, and nothing is
+ * queued, when there is no memory. */
 int uvws__stream_send(uvws__stream_t* stream, const uint8_t* head,
-                      size_t head_len, const uint8_t* body, size_t body_len,
-                      const uvws__keeper_t* keeper, void* object);
+                      size_t head_len, const uint8_t* body, size_t body_len);
+
+/* The same without a copy: the body is kept by a reference to `object` or,
+ * without a keeper, by the caller, until it has been sent or is lost. */
+int uvws__stream_refer(uvws__stream_t* stream, const uint8_t* head,
+                       size_t head_len, const uv_buf_t* body, unsigned n,
+                       const uvws__keeper_t* keeper, void* object);
 
 /* Gives the kernel what it takes now. */
 void uvws__stream_flush(uvws__stream_t* stream);
@@ -103,6 +108,13 @@ void uvws__stream_settle(uvws__stream_t* stream);
 /* Wire bytes that wait. */
 uint64_t uvws__stream_queue_size(const uvws__stream_t* stream);
 bool uvws__stream_is_waiting(const uvws__stream_t* stream);
+
+/* How many bytes the kernel has taken after having refused them at first: it
+ * grows only when the peer reads. */
+uint64_t uvws__stream_taken_late(const uvws__stream_t* stream);
+
+/* Has `progress` called when the turn ends. */
+void uvws__stream_wake(uvws__stream_t* stream);
 
 /* Whether the kernel has the first `end` of all wire bytes ever queued. */
 bool uvws__stream_has_sent(const uvws__stream_t* stream, uint64_t end);

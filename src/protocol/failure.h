@@ -42,6 +42,10 @@
   X(TOO_MANY_FRAGMENTS, UVWS_ETOOBIG, 1008, 0,                                 \
     "message has more fragments than the limit")                               \
   X(NO_MEMORY, UV_ENOMEM, 1011, 500, "out of memory")                          \
+  X(MEMORY_BUDGET, UV_ENOBUFS, 1013, 0,                                        \
+    "the server's memory for connections is used up")                          \
+  X(PING_RATE, UVWS_ERATE, 1008, 0, "more pings than the limit")               \
+  X(FRAGMENT_RATE, UVWS_ERATE, 1008, 0, "more tiny fragments than the limit")  \
   /* RFC 6455, 4.1 and 4.2: the opening handshake, either role */              \
   X(HTTP_SYNTAX, UVWS_EUPGRADE, 1006, 400, "malformed HTTP head")              \
   X(HTTP_VERSION, UVWS_EUPGRADE, 1006, 505, "HTTP version is not 1.1")         \
@@ -88,6 +92,14 @@
     "the opening handshake took too long")                                     \
   X(CLOSE_TIMEOUT, UVWS_ETIMEOUT, 1006, 0,                                     \
     "the closing handshake took too long")                                     \
+  X(PING_TIMEOUT, UVWS_ETIMEOUT, 1006, 0,                                      \
+    "the peer is dead: no answer to a ping")                                   \
+  X(SEND_TIMEOUT, UVWS_ETIMEOUT, 1006, 0,                                      \
+    "the peer took nothing of what waits for it")                              \
+  X(IDLE_TIMEOUT, UVWS_ETIMEOUT, 1001, 0, "no message for too long")           \
+  X(HIGH_WATER, UV_ENOBUFS, 1008, 0,                                           \
+    "the peer reads more slowly than it is sent to")                           \
+  X(SOURCE_UTF8, UVWS_EUTF8, 1011, 0, "the source's text is not UTF-8")        \
   X(ABORTED, UV_ECONNABORTED, 1006, 0,                                         \
     "closed before the connection was established")
 

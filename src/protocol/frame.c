@@ -13,7 +13,6 @@
  * Both roles share every line; they differ in one expectation, the direction of
  * masking. */
 
-static const uint8_t FIN = 0x80;
 static const uint8_t RESERVED = 0x70;
 static const uint8_t MASKED = 0x80;
 
@@ -31,11 +30,11 @@ static uint8_t* put_big_endian(uint8_t* out, uint64_t value, unsigned bytes) {
   return out;
 }
 
-size_t uvws__frame_header_write(uint8_t* out, uint8_t opcode, uint64_t len,
+size_t uvws__frame_header_write(uint8_t* out, uint8_t first_byte, uint64_t len,
                                 const uint8_t mask[4]) {
   uint8_t* at = out;
   uint8_t masked = mask == NULL ? 0 : MASKED;
-  *at++ = FIN | opcode;
+  *at++ = first_byte;
   if (len < 126) {
     *at++ = masked | (uint8_t)len;
   } else if (len <= UINT16_MAX) {
@@ -66,7 +65,7 @@ static uvws__failure_t check_first_byte(const uvws__parser_t* parser,
     if (opcode > UVWS__OP_PONG) return UVWS__FAIL_RESERVED_OPCODE;
     /* RFC 6455, 5.5: control frames must not be fragmented, but may stand
      * between the fragments of a message. */
-    return byte & FIN ? UVWS__OK : UVWS__FAIL_CONTROL_FRAGMENTED;
+    return byte & UVWS__FIN ? UVWS__OK : UVWS__FAIL_CONTROL_FRAGMENTED;
   }
   if (opcode > UVWS__OP_BINARY) return UVWS__FAIL_RESERVED_OPCODE;
   /* RFC 6455, 5.4: fragments of one message are not interleaved with those of
@@ -119,7 +118,7 @@ static uvws__failure_t begin_frame(uvws__parser_t* parser,
   uvws__failure_t failure = read_length(header, &parser->remaining);
   if (failure != UVWS__OK) return failure;
   parser->opcode = header[0] & 0x0F;
-  parser->fin = header[0] & FIN;
+  parser->fin = header[0] & UVWS__FIN;
   parser->phase = 0;
   parser->in_payload = true;
   parser->have = 0;

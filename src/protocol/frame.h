@@ -29,9 +29,12 @@ enum {
 /* The size that a frame header for `len` bytes of payload has. */
 size_t uvws__frame_header_size(uint64_t len, bool masked);
 
-/* Writes such a header of a final, unfragmented frame; `mask` is NULL on the
- * server role. Returns its size. */
-size_t uvws__frame_header_write(uint8_t* out, uint8_t opcode, uint64_t len,
+/* The bit of a frame's first byte that makes it the last of its message. */
+#define UVWS__FIN 0x80
+
+/* Writes such a header; `first_byte` is the opcode, with UVWS__FIN in the last
+ * frame of a message; `mask` is NULL on the server role. Returns its size. */
+size_t uvws__frame_header_write(uint8_t* out, uint8_t first_byte, uint64_t len,
                                 const uint8_t mask[4]);
 
 typedef struct uvws__parser_s {

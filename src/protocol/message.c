@@ -30,6 +30,8 @@ void uvws__receiver_init(uvws__receiver_t* receiver, uvws__role_t role,
 }
 
 static void drop_buffer(uvws__receiver_t* receiver) {
+  if (receiver->budget != NULL)
+    uvws__budget_give(receiver->budget, receiver->capacity);
   uvws__free(receiver->buffer);
   receiver->buffer = NULL;
   receiver->len = receiver->capacity = 0;
@@ -40,6 +42,10 @@ void uvws__receiver_clear(uvws__receiver_t* receiver) {
   drop_buffer(receiver);
   uvws__free(receiver->control);
   receiver->control = NULL;
+}
+
+void uvws__receiver_settle(uvws__receiver_t* receiver) {
+  if (receiver->delivered) drop_buffer(receiver);
 }
 
 void uvws__receiver_discard(uvws__receiver_t* receiver) {
@@ -57,12 +63,17 @@ static bool is_data(const uvws__parser_t* parser) {
   return parser->opcode <= UVWS__OP_BINARY;
 }
 
-static bool resize(uvws__receiver_t* receiver, size_t capacity) {
+static uvws__failure_t resize(uvws__receiver_t* receiver, size_t capacity) {
+  size_t more = capacity - receiver->capacity;
+  if (receiver->budget != NULL &&
+      !uvws__budget_allows(receiver->budget, more, false))
+    return UVWS__FAIL_MEMORY_BUDGET;
   uint8_t* buffer = uvws__realloc(receiver->buffer, capacity);
-  if (buffer == NULL) return false;
+  if (buffer == NULL) return UVWS__FAIL_NO_MEMORY;
+  if (receiver->budget != NULL) uvws__budget_take(receiver->budget, more);
   receiver->buffer = buffer;
   receiver->capacity = capacity;
-  return true;
+  return UVWS__OK;
 }
 
 /* What may be allocated beyond `received` bytes: see above. */
@@ -72,23 +83,24 @@ static size_t spare(size_t received, uint64_t useful) {
 }
 
 /* Makes room for `len` bytes that have come. */
-static bool grow(uvws__receiver_t* receiver, size_t len) {
+static uvws__failure_t grow(uvws__receiver_t* receiver, size_t len) {
   const uvws__parser_t* parser = &receiver->parser;
   size_t needed = receiver->len + len;
   uint64_t useful = parser->fin ? parser->remaining + READ_AHEAD : UINT64_MAX;
-  return needed <= receiver->capacity ||
-         resize(receiver, needed + spare(needed, useful));
+  if (needed <= receiver->capacity) return UVWS__OK;
+  return resize(receiver, needed + spare(needed, useful));
 }
 
 bool uvws__receiver_tail(uvws__receiver_t* receiver, uint8_t** tail,
                          size_t* room, size_t* wanted) {
   const uvws__parser_t* parser = &receiver->parser;
   if (!parser->in_payload || !is_data(parser) || receiver->discarding ||
-      parser->remaining < DIRECT_MIN)
+      receiver->in_chunks || parser->remaining < DIRECT_MIN)
     return false;
   if (receiver->capacity - receiver->len < DIRECT_MIN &&
-      !resize(receiver, receiver->len + spare(receiver->len,
-                                              parser->remaining + READ_AHEAD)))
+      resize(receiver, receiver->len + spare(receiver->len,
+                                             parser->remaining + READ_AHEAD)) !=
+          UVWS__OK)
     return false;
   *tail = receiver->buffer + receiver->len;
   *room = receiver->capacity - receiver->len;
@@ -102,17 +114,33 @@ bool uvws__receiver_tail(uvws__receiver_t* receiver, uint8_t** tail,
  * any of its payload has come. */
 static uvws__failure_t begin_data(uvws__receiver_t* receiver) {
   const uvws__parser_t* parser = &receiver->parser;
+  if (!parser->fin && parser->remaining < UVWS__TINY) receiver->tiny++;
   if (receiver->discarding) return UVWS__OK;
   if (parser->opcode != UVWS__OP_CONTINUATION) {
     receiver->type = parser->opcode;
     receiver->fragments = 0;
+    receiver->received = 0;
+    receiver->chunked = false;
   }
   if (++receiver->fragments > receiver->limits->max_fragments)
     return UVWS__FAIL_TOO_MANY_FRAGMENTS;
-  if (receiver->len > receiver->limits->max_message ||
-      parser->remaining > receiver->limits->max_message - receiver->len)
+  if (parser->remaining > receiver->limits->max_message - receiver->received)
     return UVWS__FAIL_MESSAGE_TOO_BIG;
   return UVWS__OK;
+}
+
+/* Only a message's end may be reported without bytes. */
+static uvws__received_kind_t take_chunk(uvws__receiver_t* receiver,
+                                        const uint8_t* data, size_t len,
+                                        bool last, uvws__received_t* received) {
+  if (len == 0 && !last) return UVWS__RECEIVED_NOTHING;
+  received->data = data;
+  received->len = len;
+  received->type = receiver->type;
+  received->first = !receiver->chunked;
+  received->last = last;
+  receiver->chunked = true;
+  return UVWS__RECEIVED_CHUNK;
 }
 
 static uvws__received_kind_t take_data(uvws__receiver_t* receiver,
@@ -130,6 +158,9 @@ static uvws__received_kind_t take_data(uvws__receiver_t* receiver,
     received->failure = UVWS__FAIL_TEXT_UTF8; /* RFC 6455, 8.1 */
     return UVWS__RECEIVED_FAILURE;
   }
+  receiver->received += len;
+  if (receiver->in_chunks)
+    return take_chunk(receiver, data, len, last, received);
   if (last && receiver->len == 0 && data != receiver->buffer) {
     received->data = data;
     received->len = len;
@@ -138,10 +169,8 @@ static uvws__received_kind_t take_data(uvws__receiver_t* receiver,
     bool in_place =
         receiver->buffer != NULL && data == receiver->buffer + receiver->len;
     if (!in_place && len > 0) {
-      if (!grow(receiver, len)) {
-        received->failure = UVWS__FAIL_NO_MEMORY;
-        return UVWS__RECEIVED_FAILURE;
-      }
+      received->failure = grow(receiver, len);
+      if (received->failure != UVWS__OK) return UVWS__RECEIVED_FAILURE;
       memcpy(receiver->buffer + receiver->len, data, len);
     }
     receiver->len += len;
@@ -204,7 +233,7 @@ static uvws__received_kind_t take_control(uvws__receiver_t* receiver,
 uvws__received_kind_t uvws__receive(uvws__receiver_t* receiver, uint8_t** at,
                                     size_t* left, uvws__received_t* received) {
   memset(received, 0, sizeof(*received));
-  if (receiver->delivered) drop_buffer(receiver);
+  uvws__receiver_settle(receiver);
   if (receiver->control != NULL && receiver->control_len == 0) {
     uvws__free(receiver->control);
     receiver->control = NULL;
@@ -218,6 +247,8 @@ uvws__received_kind_t uvws__receive(uvws__receiver_t* receiver, uint8_t** at,
       case UVWS__PARSED_MORE: return UVWS__RECEIVED_NOTHING;
       case UVWS__PARSED_FAILED: return UVWS__RECEIVED_FAILURE;
       case UVWS__PARSED_HEADER:
+        receiver->frames++;
+        if (receiver->header != NULL) receiver->header(receiver);
         if (is_data(&receiver->parser))
           received->failure = begin_data(receiver);
         if (received->failure != UVWS__OK) return UVWS__RECEIVED_FAILURE;

@@ -4,8 +4,11 @@
 /* The receiving side of RFC 6455 above the frames: messages, control frames,
  * close frames. Bytes in, events out. */
 
+#include "alloc.h"
 #include "protocol/frame.h"
 #include "protocol/utf8.h"
+
+#define UVWS__TINY 1024 /* a fragment below is hardly worth its header */
 
 /* The limits of RFC 6455, 10.4; they may be shared by many receivers. */
 typedef struct uvws__limits_s {
@@ -15,23 +18,32 @@ typedef struct uvws__limits_s {
 
 typedef struct uvws__receiver_s {
   const uvws__limits_t* limits;
+  uvws__budget_t* budget; /* of the buffer's memory; NULL for none */
+  /* Told of each frame's header; NULL when nobody asks. */
+  void (*header)(struct uvws__receiver_s* receiver);
   /* The message being assembled; NULL while none needs to be. */
   uint8_t* buffer;
   size_t len;
   size_t capacity;
-  uint8_t* control; /* a control frame's payload that was split; else NULL */
+  uint8_t* control;  /* a control frame's payload that was split; else NULL */
+  uint64_t received; /* of the message */
+  uint64_t frames;   /* all that ever were */
   uvws__parser_t parser;
   uint32_t fragments;
+  uint32_t tiny; /* fragments below UVWS__TINY; the owner may reset it */
   uvws__utf8_t utf8;
   uint8_t control_len;
   uint8_t type;    /* UVWS__OP_TEXT or UVWS__OP_BINARY: of the message */
   bool delivered;  /* the message was reported: the next call drops it */
+  bool in_chunks;  /* messages are reported in parts, without a buffer */
+  bool chunked;    /* a part of the message was reported */
   bool discarding; /* data frames are checked as frames, then thrown away */
 } uvws__receiver_t;
 
 typedef enum {
   UVWS__RECEIVED_NOTHING, /* all input was taken */
   UVWS__RECEIVED_MESSAGE,
+  UVWS__RECEIVED_CHUNK,
   UVWS__RECEIVED_PING,
   UVWS__RECEIVED_PONG,
   UVWS__RECEIVED_CLOSE,
@@ -43,7 +55,9 @@ typedef struct uvws__received_s {
    * next call. */
   const uint8_t* data;
   size_t len;
-  uint8_t type;  /* message: UVWS__OP_TEXT or UVWS__OP_BINARY */
+  uint8_t type;  /* message, chunk: UVWS__OP_TEXT or UVWS__OP_BINARY */
+  bool first;    /* chunk */
+  bool last;     /* chunk */
   bool buffered; /* message: it is the receiver's buffer, which may be taken */
   uint16_t code; /* close: the code, or 1005 when the frame had none */
   uvws__failure_t failure;
@@ -61,6 +75,9 @@ uvws__received_kind_t uvws__receive(uvws__receiver_t* receiver, uint8_t** at,
 /* From now on only control frames are reported. May be called at any time, even
  * while a reported message is still in use. */
 void uvws__receiver_discard(uvws__receiver_t* receiver);
+
+/* The message last reported is not needed any more. */
+void uvws__receiver_settle(uvws__receiver_t* receiver);
 
 /* Takes the buffer of the message just reported, which must be `buffered`; the
  * caller frees it by uvws__free(). */

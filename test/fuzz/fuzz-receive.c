@@ -39,6 +39,7 @@ static void check_event(const uvws__receiver_t* receiver,
                         uvws__received_kind_t kind,
                         const uvws__received_t* received) {
   switch (kind) {
+    case UVWS__RECEIVED_CHUNK:
     case UVWS__RECEIVED_MESSAGE:
       CHECK(!receiver->discarding);
       CHECK(received->len <= receiver->limits->max_message);

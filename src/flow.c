@@ -1,0 +1,247 @@
+#include "flow.h"
+
+#include <string.h>
+
+#include "alloc.h"
+#include "inbound.h"
+#include "liveness.h"
+#include "outbound.h"
+#include "sending.h"
+#include "server.h"
+
+/* Out. `full` latches when the queue passes its high-water mark, or when the
+ * server's budget refuses a send, and is cleared in one place, with the `drain`
+ * event, so that each crossing has exactly one. The mark is only looked at
+ * after the kernel was offered everything: what merely waits for the end of the
+ * turn says nothing about the peer. The budget is charged with what really
+ * waits, by the difference to what it was charged with before.
+ *
+ * In. While reading is stopped nothing is parsed, control frames included; what
+ * had been read already waits in `held`, as it came. */
+
+struct uvws__held_s {
+  size_t start; /* bytes before have been parsed */
+  size_t len;
+  uint8_t bytes[];
+};
+
+static void on_resume(uvws__deferred_t* deferred);
+
+void uvws__flow_init(uvws__conn_t* conn) {
+  conn->writes_end = &conn->writes;
+  conn->resume.run = on_resume;
+}
+
+void uvws__flow_free(uvws__conn_t* conn) {
+  uvws__free(conn->held);
+  uvws__sending_free(conn);
+}
+
+/* ---- out ---- */
+
+static uvws__budget_t* budget_of(const uvws__conn_t* conn) {
+  return conn->server == NULL ? NULL : &conn->server->budget;
+}
+
+static void charge(uvws__conn_t* conn, uint64_t waiting) {
+  uvws__budget_t* budget = budget_of(conn);
+  uint64_t before = conn->charged;
+  conn->charged = waiting;
+  if (budget == NULL || waiting == before) return;
+  if (waiting > before)
+    uvws__budget_take(budget, waiting - before);
+  else
+    uvws__budget_give(budget, before - waiting);
+}
+
+/* What the kernel has refused so far. */
+static uint64_t waiting_in(const uvws__conn_t* conn) {
+  return conn->stream->outbox == NULL ? 0
+                                      : uvws__stream_queue_size(conn->stream);
+}
+
+/* Whether the budget has room for what was to be sent last. */
+static bool has_room(const uvws__conn_t* conn) {
+  uvws__budget_t* budget = budget_of(conn);
+  return budget == NULL || uvws__budget_allows(budget, conn->wanted,
+                                               conn->stream->outbox != NULL);
+}
+
+int uvws__flow_admit(uvws__conn_t* conn, uint64_t len) {
+  if (conn->full && conn->settings->high_water_policy != UVWS_HIGH_WATER_TELL) {
+    if (conn->settings->high_water_policy == UVWS_HIGH_WATER_CLOSE)
+      uvws__conn_fail(conn, UVWS__FAIL_HIGH_WATER);
+    return UV_ENOBUFS;
+  }
+  conn->wanted = len;
+  if (has_room(conn)) return 0;
+  if (len > budget_of(conn)->max) return UVWS_ETOOBIG;
+  conn->full = true;
+  return UV_ENOBUFS;
+}
+
+void uvws__flow_queued(uvws__conn_t* conn) {
+  conn->active_at = uvws__liveness_now(conn);
+  if (uvws__stream_queue_size(conn->stream) > conn->settings->high_water) {
+    uvws__stream_flush(conn->stream);
+    if (uvws__stream_queue_size(conn->stream) > conn->settings->high_water)
+      conn->full = true;
+  }
+  if (conn->stream->outbox == NULL) return;
+  charge(conn, waiting_in(conn));
+  uvws__liveness_blocked(conn);
+}
+
+void uvws__flow_await(uvws__conn_t* conn, uvws_write_t* req, uvws_write_cb cb) {
+  req->ws = conn->ws;
+  req->cb = cb;
+  req->end = conn->stream->queued;
+  req->next = NULL;
+  *conn->writes_end = req;
+  conn->writes_end = &req->next;
+}
+
+/* Calls back the writes that end at or before `end`. */
+static void complete_writes(uvws__conn_t* conn, uint64_t end, int status) {
+  while (conn->writes != NULL && conn->writes->end <= end) {
+    uvws_write_t* req = conn->writes;
+    conn->writes = req->next;
+    if (conn->writes == NULL) conn->writes_end = &conn->writes;
+    req->cb(req, status);
+  }
+}
+
+static bool is_drained(const uvws__conn_t* conn) {
+  return uvws__stream_queue_size(conn->stream) <= conn->settings->low_water &&
+         has_room(conn);
+}
+
+/* Each callback may end the connection. Closing a stream sends nothing more,
+ * so what is complete by then can be told all the same. */
+void uvws__flow_progress(uvws__conn_t* conn) {
+  uvws__stream_t* stream = conn->stream;
+  charge(conn, waiting_in(conn));
+  complete_writes(conn, stream->queued - uvws__stream_queue_size(stream), 0);
+  if (conn->state == UVWS__STATE_OPEN || conn->state == UVWS__STATE_CLOSE_SENT)
+    uvws__conn_send_waiting_pong(conn);
+  if (conn->state == UVWS__STATE_OPEN && conn->full && is_drained(conn)) {
+    conn->full = false;
+    if (EMITS(conn->ws, drain)) conn->ws->events->drain(conn->ws);
+  }
+  if (conn->state == UVWS__STATE_OPEN) uvws__sending_pull(conn);
+}
+
+void uvws__flow_lost(uvws__conn_t* conn, int status) {
+  charge(conn, 0);
+  complete_writes(conn, UINT64_MAX, status);
+}
+
+void uvws__flow_room(uvws__loop_t* loop, const uvws__server_t* server) {
+  for (uvws__conn_t* conn = loop->conns; conn != NULL; conn = conn->next)
+    if (conn->server == server && conn->full && conn->state == UVWS__STATE_OPEN)
+      uvws__stream_wake(conn->stream);
+}
+
+int uvws_needs_drain(const uvws_t* ws) {
+  return ws->conn != NULL && ws->conn->full &&
+         ws->conn->state == UVWS__STATE_OPEN;
+}
+
+/* ---- in ---- */
+
+/* An open socket that does not read has no active handle. */
+void uvws__flow_update_hold(uvws__conn_t* conn) {
+  bool hold = conn->state == UVWS__STATE_OPEN && conn->read_stopped &&
+              !conn->ws->unreferenced;
+  if (hold == conn->holding) return;
+  conn->holding = hold;
+  if (hold)
+    uvws__loop_hold(conn->loop);
+  else
+    uvws__loop_unhold(conn->loop);
+}
+
+static int read_on(uvws__conn_t* conn) {
+  if (!conn->read_stopped) return uvws__stream_read_start(conn->stream);
+  uvws__stream_read_stop(conn->stream);
+  return 0;
+}
+
+int uvws__flow_open(uvws__conn_t* conn) {
+  uvws__flow_update_hold(conn);
+  return read_on(conn);
+}
+
+void uvws__flow_end(uvws__conn_t* conn) {
+  uvws__flow_update_hold(conn);
+  if (conn->state == UVWS__STATE_CLOSE_SENT && conn->read_stopped)
+    uvws__loop_defer(conn->loop, &conn->resume);
+  else
+    uvws__loop_undefer(conn->loop, &conn->resume);
+  conn->read_stopped = false;
+}
+
+void uvws__flow_hold(uvws__conn_t* conn, const uint8_t* data, size_t len) {
+  struct uvws__held_s* held = conn->held;
+  uvws__receiver_settle(&conn->receiver);
+  if (len == 0) return;
+  if (held != NULL) { /* these are its own last bytes */
+    held->start = held->len - len;
+    return;
+  }
+  held = uvws__malloc(sizeof(*held) + len);
+  if (held == NULL) {
+    uvws__conn_fail(conn, UVWS__FAIL_NO_MEMORY);
+    return;
+  }
+  held->start = 0;
+  held->len = len;
+  memcpy(held->bytes, data, len);
+  conn->held = held;
+}
+
+/* First what was held; it may be held again in part. */
+static void on_resume(uvws__deferred_t* deferred) {
+  uvws__conn_t* conn = UVWS__CONTAINER_OF(deferred, uvws__conn_t, resume);
+  struct uvws__held_s* held = conn->held;
+  if (held != NULL) {
+    size_t start = held->start;
+    held->start = held->len;
+    uvws__conn_receive(conn, held->bytes + start, held->len - start);
+    if (held->start == held->len) {
+      uvws__free(held);
+      conn->held = NULL;
+    }
+  }
+  if (conn->read_stopped || (conn->state != UVWS__STATE_OPEN &&
+                             conn->state != UVWS__STATE_CLOSE_SENT))
+    return;
+  int status = uvws__stream_read_start(conn->stream);
+  if (status == 0) return;
+  uvws__cause_t cause = uvws__cause_of_status(status);
+  uvws__conn_event(conn, UVWS__EVENT_LOST, &cause);
+}
+
+int uvws_read_stop(uvws_t* ws) {
+  uvws__conn_t* conn = ws->conn;
+  if (conn == NULL) return UV_ENOTCONN;
+  if (ws->ready_state > UVWS_OPEN) return 0;
+  conn->read_stopped = true;
+  if (conn->state != UVWS__STATE_OPEN) return 0;
+  uvws__loop_undefer(conn->loop, &conn->resume);
+  uvws__stream_read_stop(conn->stream);
+  uvws__flow_update_hold(conn);
+  return 0;
+}
+
+int uvws_read_start(uvws_t* ws) {
+  uvws__conn_t* conn = ws->conn;
+  if (conn == NULL) return UV_ENOTCONN;
+  if (!conn->read_stopped) return 0;
+  conn->read_stopped = false;
+  if (conn->state != UVWS__STATE_OPEN) return 0;
+  uvws__liveness_reading(conn);
+  uvws__loop_defer(conn->loop, &conn->resume);
+  uvws__flow_update_hold(conn);
+  return 0;
+}

@@ -1,0 +1,154 @@
+#include "liveness.h"
+
+#include <string.h>
+
+#include "outbound.h"
+
+/* One deadline on the wheel for all of a connection's. Input and output only
+ * note when they happened; when the deadline passes, check() works out from the
+ * notes what is due and when to look again.
+ *
+ * A sign of life is a frame header, UVWS__TINY bytes of payload, or the kernel
+ * taking bytes that it had refused, for then the peer must have read some. A
+ * byte now and then is none, and neither is what the kernel takes at once.
+ *
+ * A process that slept finds its deadlines passed before it has looked at the
+ * input that came meanwhile. So nobody is declared dead the first time: the
+ * loop polls once in between. */
+
+static const char PREFIX[] = {'u', 'v', 'w', 's'};
+
+enum { PING_SIZE = sizeof(PREFIX) + 4 };
+
+static void on_liveness(uvws__deadline_t* deadline);
+
+void uvws__liveness_init(uvws__conn_t* conn) {
+  conn->liveness.passed = on_liveness;
+}
+
+uint32_t uvws__liveness_now(const uvws__conn_t* conn) {
+  return (uint32_t)uv_now(conn->loop->uv);
+}
+
+static void ping_payload(const uvws__conn_t* conn, uint8_t out[PING_SIZE]) {
+  memcpy(out, PREFIX, sizeof(PREFIX));
+  memcpy(out + sizeof(PREFIX), &conn->n_pings, 4);
+}
+
+static void send_ping(uvws__conn_t* conn) {
+  uint8_t payload[PING_SIZE];
+  conn->n_pings++;
+  ping_payload(conn, payload);
+  /* Without memory for it the silence goes on, and the deadline too. */
+  (void)uvws__conn_send_keepalive(conn, payload, sizeof(payload));
+  conn->ping_sent = uv_hrtime();
+}
+
+bool uvws__liveness_take_pong(uvws__conn_t* conn, const void* data,
+                              size_t len) {
+  uint8_t payload[PING_SIZE];
+  ping_payload(conn, payload);
+  if (conn->ping_sent == 0 || len != sizeof(payload) ||
+      memcmp(data, payload, len) != 0)
+    return false;
+  uint64_t elapsed = uv_hrtime() - conn->ping_sent;
+  conn->rtt = elapsed > 0 ? elapsed : 1;
+  conn->ping_sent = 0;
+  return true;
+}
+
+void uvws__liveness_heard(uvws__conn_t* conn, size_t len) {
+  conn->trickle += (uint32_t)len;
+  if (conn->trickle < UVWS__TINY) return;
+  conn->trickle = 0;
+  conn->heard_at = uvws__liveness_now(conn);
+}
+
+void uvws__liveness_reading(uvws__conn_t* conn) {
+  conn->heard_at = uvws__liveness_now(conn);
+}
+
+/* Whether `limit` has passed since `at`; else *due, the time until the next
+ * look, is that of this limit at the latest. */
+static bool passed(uint32_t* due, uint32_t now, uint32_t at, uint32_t limit) {
+  uint32_t elapsed = now - at;
+  if (limit == 0) return false;
+  if (elapsed >= limit) return true;
+  if (*due == 0 || limit - elapsed < *due) *due = limit - elapsed;
+  return false;
+}
+
+static void see_output(uvws__conn_t* conn, uint32_t now) {
+  uint64_t taken = uvws__stream_taken_late(conn->stream);
+  if (taken != conn->taken_late) conn->heard_at = conn->taken_at = now;
+  conn->taken_late = taken;
+  if (conn->stream->outbox == NULL) conn->blocked = false;
+}
+
+static uvws__failure_t judge(uvws__conn_t* conn, uint32_t* due, uint32_t now) {
+  const uvws__settings_t* settings = conn->settings;
+  if (conn->read_stopped) uvws__liveness_reading(conn);
+  if (conn->pinged && (int32_t)(conn->heard_at - conn->pinged_at) > 0)
+    conn->pinged = false;
+  if (!conn->pinged &&
+      passed(due, now, conn->heard_at, settings->ping_interval)) {
+    conn->pinged = true;
+    conn->pinged_at = now;
+    send_ping(conn);
+  }
+  if (conn->pinged && passed(due, now, conn->pinged_at, settings->ping_timeout))
+    return UVWS__FAIL_PING_TIMEOUT;
+  /* Seen to move or not, it is looked at often enough to be found late by a
+   * quarter at most. */
+  if (conn->blocked && passed(due, now, conn->taken_at, settings->send_timeout))
+    return UVWS__FAIL_SEND_TIMEOUT;
+  if (conn->blocked && settings->send_timeout > 0)
+    (void)passed(due, now, now, settings->send_timeout / 4 + 1);
+  if (passed(due, now, conn->active_at, settings->idle_timeout))
+    return UVWS__FAIL_IDLE_TIMEOUT;
+  return UVWS__OK;
+}
+
+static void look(uvws__conn_t* conn) {
+  uint32_t due = 0;
+  uint32_t now = uvws__liveness_now(conn);
+  see_output(conn, now);
+  uvws__failure_t failure = judge(conn, &due, now);
+  if (failure == UVWS__OK) {
+    conn->suspect = false;
+    uvws__loop_set_deadline(conn->loop, &conn->liveness, due);
+    return;
+  }
+  if (!conn->suspect) {
+    conn->suspect = true;
+    uvws__loop_set_deadline(conn->loop, &conn->liveness, 1);
+    return;
+  }
+  uvws__cause_t cause = uvws__cause_of(failure);
+  /* An idle peer can be told. */
+  uvws__conn_event(conn,
+                   failure == UVWS__FAIL_IDLE_TIMEOUT ? UVWS__EVENT_FAIL
+                                                      : UVWS__EVENT_DEADLINE,
+                   &cause);
+}
+
+static void on_liveness(uvws__deadline_t* deadline) {
+  look(UVWS__CONTAINER_OF(deadline, uvws__conn_t, liveness));
+}
+
+void uvws__liveness_begin(uvws__conn_t* conn) {
+  conn->heard_at = conn->active_at = uvws__liveness_now(conn);
+  look(conn);
+}
+
+void uvws__liveness_end(uvws__conn_t* conn) {
+  uvws__wheel_cancel(&conn->liveness);
+}
+
+void uvws__liveness_blocked(uvws__conn_t* conn) {
+  if (conn->blocked) return;
+  conn->blocked = true;
+  conn->taken_at = uvws__liveness_now(conn);
+  conn->taken_late = uvws__stream_taken_late(conn->stream);
+  look(conn);
+}
