@@ -127,10 +127,15 @@ static void on_pong(uvws_t* ws, const void* data, size_t len, uint64_t rtt) {
   if (peer->on_pong != NULL) peer->on_pong(peer);
 }
 
+static void on_drain(uvws_t* ws) {
+  peer_t* peer = (peer_t*)ws;
+  if (peer->on_drain != NULL) peer->on_drain(peer);
+}
+
 const uvws_events_t peer_events = {UVWS_EVENTS_INIT,      .open = on_open,
                                    .message = on_message, .error = on_error,
                                    .close = on_close,     .ping = on_ping,
-                                   .pong = on_pong};
+                                   .drain = on_drain,     .pong = on_pong};
 
 void peer_init(peer_t* peer) {
   memset(peer, 0, sizeof(*peer));

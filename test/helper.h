@@ -56,6 +56,7 @@ typedef struct peer_s {
   void (*on_close)(struct peer_s* peer, const uvws_close_event_t* event);
   void (*on_ping)(struct peer_s* peer);
   void (*on_pong)(struct peer_s* peer);
+  void (*on_drain)(struct peer_s* peer);
   void* data;
 } peer_t;
 
