@@ -57,15 +57,20 @@ bool uvws__liveness_take_pong(uvws__conn_t* conn, const void* data,
   return true;
 }
 
+static void sign_of_life(uvws__conn_t* conn) {
+  conn->heard_at = uvws__liveness_now(conn);
+  conn->pinged = false;
+}
+
 void uvws__liveness_heard(uvws__conn_t* conn, size_t len) {
   conn->trickle += (uint32_t)len;
   if (conn->trickle < UVWS__TINY) return;
   conn->trickle = 0;
-  conn->heard_at = uvws__liveness_now(conn);
+  sign_of_life(conn);
 }
 
 void uvws__liveness_reading(uvws__conn_t* conn) {
-  conn->heard_at = uvws__liveness_now(conn);
+  sign_of_life(conn);
 }
 
 /* Whether `limit` has passed since `at`; else *due, the time until the next
@@ -80,21 +85,27 @@ static bool passed(uint32_t* due, uint32_t now, uint32_t at, uint32_t limit) {
 
 static void see_output(uvws__conn_t* conn, uint32_t now) {
   uint64_t taken = uvws__stream_taken_late(conn->stream);
-  if (taken != conn->taken_late) conn->heard_at = conn->taken_at = now;
+  if (taken != conn->taken_late) {
+    conn->taken_at = now;
+    sign_of_life(conn);
+  }
   conn->taken_late = taken;
   if (conn->stream->outbox == NULL) conn->blocked = false;
 }
 
 static uvws__failure_t judge(uvws__conn_t* conn, uint32_t* due, uint32_t now) {
   const uvws__settings_t* settings = conn->settings;
-  if (conn->read_stopped) uvws__liveness_reading(conn);
-  if (conn->pinged && (int32_t)(conn->heard_at - conn->pinged_at) > 0)
-    conn->pinged = false;
+  if (conn->read_stopped) sign_of_life(conn);
   if (!conn->pinged &&
       passed(due, now, conn->heard_at, settings->ping_interval)) {
+    send_ping(conn);
     conn->pinged = true;
     conn->pinged_at = now;
-    send_ping(conn);
+  }
+  /* Without a deadline it is a ping now and then, whatever comes of it. */
+  if (conn->pinged && settings->ping_timeout == 0) {
+    sign_of_life(conn);
+    (void)passed(due, now, now, settings->ping_interval);
   }
   if (conn->pinged && passed(due, now, conn->pinged_at, settings->ping_timeout))
     return UVWS__FAIL_PING_TIMEOUT;

@@ -39,20 +39,13 @@ static void hang_up(uvws_t* ws, int code, const char* why) {
   if (uvws_close(ws, code, why, strlen(why)) != 0) uvws_terminate(ws);
 }
 
-/* Fails only when the line itself is at fault. */
-static int send_line(member_t* to, uvws_blob_t* line) {
+/* Who misses a line must not stay: a slow reader's connection has then failed by
+ * the high-water policy, anybody else's is cut off. */
+static void send_line(member_t* to, uvws_blob_t* line) {
   int status = uvws_send_blob(&to->ws, line, UVWS_TEXT);
-  if (status == UVWS_EUTF8) return status;
-  if (status != 0) {
+  if (status != 0 && status != UVWS_EUTF8 &&
+      uvws_ready_state(&to->ws) == UVWS_OPEN)
     uvws_terminate(&to->ws);
-    return 0;
-  }
-  /* Until the turn of the loop ends, lines also wait for a quick reader: only
-   * what the kernel does not take now tells who is slow. */
-  if (uvws_queue_size(&to->ws) > MAX_QUEUE) uvws_flush(&to->ws);
-  if (uvws_queue_size(&to->ws) > MAX_QUEUE)
-    hang_up(&to->ws, 1008, "too slow a reader");
-  return 0;
 }
 
 /* One blob for everybody in the room but `except`. */
@@ -205,6 +198,8 @@ int main(int argc, char** argv) {
   signal(SIGPIPE, SIG_IGN);
   uvws_server_options_init(&options);
   options.max_message = MAX_TEXT; /* more is answered with close code 1009 */
+  options.high_water = MAX_QUEUE; /* and a slower reader with 1008 */
+  options.high_water_policy = UVWS_HIGH_WATER_CLOSE;
   int status = uvws_server_init(loop, &server, &server_events, &options);
   if (status != 0) die("init", status);
   uv_ip4_addr("127.0.0.1", (int)port, &address);
