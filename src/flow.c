@@ -81,7 +81,11 @@ int uvws__flow_admit(uvws__conn_t* conn, uint64_t len) {
 }
 
 void uvws__flow_queued(uvws__conn_t* conn) {
-  conn->active_at = uvws__liveness_now(conn);
+  uvws__liveness_active(conn);
+  /* A peer that keeps up has no more than the cork. */
+  if (conn->stream->outbox == NULL &&
+      conn->settings->high_water >= UVWS__CORK_SIZE)
+    return;
   if (uvws__stream_queue_size(conn->stream) > conn->settings->high_water) {
     uvws__stream_flush(conn->stream);
     if (uvws__stream_queue_size(conn->stream) > conn->settings->high_water)

@@ -55,7 +55,7 @@ static void on_chunk(uvws__conn_t* conn, const uvws__received_t* received) {
       .len = received->len,
   };
   conn->messages_received += received->last;
-  conn->active_at = uvws__liveness_now(conn);
+  uvws__liveness_active(conn);
   conn->ws->events->chunk(conn->ws, &chunk);
 }
 
@@ -68,7 +68,7 @@ static void on_message(uvws__conn_t* conn, const uvws__received_t* received) {
       .receiver = received->buffered ? &conn->receiver : NULL,
   };
   conn->messages_received++;
-  conn->active_at = uvws__liveness_now(conn);
+  uvws__liveness_active(conn);
   if (!EMITS(ws, message)) return;
   if (received->type == UVWS__OP_BINARY && ws->binary_type == UVWS_BLOB) {
     delivery.message.blob = make_blob(&delivery);

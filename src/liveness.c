@@ -69,6 +69,11 @@ void uvws__liveness_heard(uvws__conn_t* conn, size_t len) {
   sign_of_life(conn);
 }
 
+void uvws__liveness_active(uvws__conn_t* conn) {
+  if (conn->settings->idle_timeout > 0)
+    conn->active_at = uvws__liveness_now(conn);
+}
+
 void uvws__liveness_reading(uvws__conn_t* conn) {
   sign_of_life(conn);
 }

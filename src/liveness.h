@@ -17,6 +17,9 @@ uint32_t uvws__liveness_now(const uvws__conn_t* conn);
  * UVWS__TINY of them. */
 void uvws__liveness_heard(uvws__conn_t* conn, size_t len);
 
+/* A message came or went. */
+void uvws__liveness_active(uvws__conn_t* conn);
+
 /* Reading starts again: silence until now was our own doing. */
 void uvws__liveness_reading(uvws__conn_t* conn);
 
