@@ -178,6 +178,8 @@ typedef struct seen_s {
   uvws_t ws; /* first */
   bool begun;
   unsigned opens, messages, pings, pongs, errors, closes;
+  uvws_write_t write;
+  bool is_writing;
   uint64_t bytes;
   int code;
   bool clean;
@@ -259,6 +261,7 @@ static void on_close(uvws_t* ws, const uvws_close_event_t* event) {
   seen_t* seen = (seen_t*)ws;
   assert_true(seen->begun);
   assert_int_equal(seen->closes++, 0);
+  assert_false(seen->is_writing);
   assert_int_equal(seen->errors,
                    event->status != 0 && event->status != UV_ECANCELED);
   seen->code = event->code;
@@ -579,7 +582,60 @@ static void never_decide(uvws_request_t* request) {
   do_soon(on_soon_close_server);
 }
 
+/* Messages in parts, from a source and from the caller's memory, to a reader
+ * that stops. */
+static void on_write(uvws_write_t* req, int status) {
+  seen_t* seen = (seen_t*)req->ws;
+  (void)status;
+  assert_true(seen->is_writing);
+  seen->is_writing = false;
+}
+
+static void write_big(uvws_t* ws) {
+  seen_t* seen = (seen_t*)ws;
+  uv_buf_t bufs[] = {{(char*)big, 7}, {(char*)big, sizeof(big) - 7}};
+  int status = uvws_write(&seen->write, ws, bufs, 2, UVWS_BINARY, on_write);
+  seen->is_writing = status == 0;
+  must(ws, status);
+}
+
+static ssize_t next_bytes(uvws_t* ws, void* buf, size_t len, void* arg) {
+  size_t* left = arg;
+  size_t n = len < *left ? len : *left;
+  (void)ws;
+  memset(buf, 'b', n);
+  *left -= n;
+  return (ssize_t)n;
+}
+
+static void stream_all(uvws_t* ws) {
+  static size_t left;
+  left = 300000;
+  must(ws, uvws_ping(ws, "ping", 4));
+  must(ws, uvws_begin(ws, UVWS_TEXT));
+  must(ws, uvws_continue(ws, big, 50000));
+  must(ws, uvws_end(ws, big, 50000));
+  write_big(ws);
+  must(ws, uvws_send_source(ws, UVWS_BINARY, next_bytes, &left));
+}
+
+static void on_soon_read(uv_timer_t* timer) {
+  (void)timer;
+  if (world.accepted.begun) uvws_read_start(&world.accepted.ws);
+}
+
+static void stop_and_echo(uvws_t* ws, const uvws_message_t* message) {
+  uvws_read_stop(ws);
+  echo(ws, message);
+  if (world.soon_set)
+    uvws_read_start(ws);
+  else
+    do_soon(on_soon_read);
+}
+
 static const scenario_t scenarios[] = {
+    {"flow", "4 2400000 0 1 1000 clean, 3 1400000 1 0 1000 clean", start_talk,
+     accept_request, stream_all, write_big, stop_and_echo, 4, 1},
     {"talk", "5 300012 0 1 1000 clean, 5 300012 1 0 1000 clean", start_talk,
      accept_request, say_all, NULL, echo, 5, 1},
     {"talk over a pipe", "5 300012 0 1 1000 clean, 5 300012 1 0 1000 clean",
