@@ -209,6 +209,9 @@ static int setup(void** state) {
 
 /* ---- running them ---- */
 
+/* How messages are received. */
+typedef enum { BUFFERED, DIRECT, IN_CHUNKS } way_t;
+
 typedef struct run_s {
   uvws__receiver_t receiver;
   bool direct; /* use the tail, take the buffers */
@@ -216,6 +219,9 @@ typedef struct run_s {
   bool discard_in_event;
   size_t log_len;
   char log[1024];
+  uint8_t* chunks; /* of a message that comes in parts */
+  size_t chunks_len;
+  bool in_message;
 } run_t;
 
 static void say(run_t* run, const char* format, ...) {
@@ -283,6 +289,21 @@ static void say_message(run_t* run, const uvws__received_t* received) {
   counting_free(taken);
 }
 
+/* Chunks are put together again, and the result must be the message. */
+static void say_chunk(run_t* run, const uvws__received_t* received) {
+  assert_int_equal(received->first, run->chunks_len == 0 && !run->in_message);
+  assert_true(received->len > 0 || received->last);
+  run->in_message = !received->last;
+  run->chunks = realloc(run->chunks, run->chunks_len + received->len + 1);
+  assert_non_null(run->chunks);
+  memcpy(run->chunks + run->chunks_len, received->data, received->len);
+  run->chunks_len += received->len;
+  if (!received->last) return;
+  say_event(run, received->type == UVWS__OP_TEXT ? "text" : "binary", 0,
+            run->chunks, run->chunks_len);
+  run->chunks_len = 0;
+}
+
 static void receive(run_t* run, uint8_t* at, size_t left) {
   uvws__received_t got;
   memory.received += left;
@@ -294,7 +315,7 @@ static void receive(run_t* run, uint8_t* at, size_t left) {
     assert_int_equal(got.failure != UVWS__OK, kind == UVWS__RECEIVED_FAILURE);
     switch (kind) {
       case UVWS__RECEIVED_NOTHING: assert_int_equal(left, 0); return;
-      case UVWS__RECEIVED_CHUNK: fail(); break;
+      case UVWS__RECEIVED_CHUNK: say_chunk(run, &got); break;
       case UVWS__RECEIVED_MESSAGE: say_message(run, &got); break;
       case UVWS__RECEIVED_PING:
         say_event(run, "ping", 0, got.data, got.len);
@@ -343,15 +364,17 @@ static void feed(run_t* run, const uint8_t* bytes, size_t len) {
 }
 
 static void begin(run_t* run, uvws__role_t role, const uvws__limits_t* limits,
-                  bool direct) {
+                  way_t way) {
   memset(run, 0, sizeof(*run));
-  run->direct = direct;
+  run->direct = way == DIRECT;
   memory.received = 0;
   uvws__receiver_init(&run->receiver, role, limits);
+  run->receiver.in_chunks = way == IN_CHUNKS;
 }
 
 static void end(run_t* run) {
   uvws__receiver_clear(&run->receiver);
+  free(run->chunks);
   assert_int_equal(memory.live, 0);
 }
 
@@ -372,9 +395,10 @@ static size_t feed_pieces(run_t* run, const bytes_t* wire, size_t first,
 
 static void run_pieces(const case_t* one, uvws__role_t role,
                        const bytes_t* wire, size_t first, size_t step,
-                       bool direct) {
+                       way_t way) {
+  static const char* const names[] = {"", ", direct", ", in chunks"};
   run_t run;
-  begin(&run, role, &wire->limits, direct);
+  begin(&run, role, &wire->limits, way);
   size_t fed = feed_pieces(&run, wire, first, step);
   bool late = run.failed && step == 1 && fed != wire->fails_at;
   if (late || strcmp(run.log, one->events) != 0)
@@ -382,7 +406,7 @@ static void run_pieces(const case_t* one, uvws__role_t role,
         "%s\n  on the %s's role, %zu bytes, then by %zu%s\n"
         "  gives %s at byte %zu\n  instead of %s at %zu",
         one->frames, role == UVWS__SERVER ? "server" : "client", first, step,
-        direct ? ", direct" : "", run.log, fed, one->events, wire->fails_at);
+        names[way], run.log, fed, one->events, wire->fails_at);
   end(&run);
 }
 
@@ -397,11 +421,11 @@ static size_t next_split(size_t len, size_t at) {
 static void run_all_ways(const case_t* one, uvws__role_t role,
                          const bytes_t* wire) {
   static const size_t steps[] = {1, 1000, 16384, SIZE_MAX};
-  for (int direct = 0; direct < 2; direct++) {
+  for (way_t way = BUFFERED; way <= IN_CHUNKS; way++) {
     for (size_t i = 0; i < COUNT_OF(steps); i++)
-      run_pieces(one, role, wire, steps[i], steps[i], direct);
+      run_pieces(one, role, wire, steps[i], steps[i], way);
     for (size_t at = 1; at < wire->len; at = next_split(wire->len, at))
-      run_pieces(one, role, wire, at, SIZE_MAX, direct);
+      run_pieces(one, role, wire, at, SIZE_MAX, way);
   }
 }
 
@@ -488,7 +512,7 @@ static void test_whole_frames_need_no_memory(void** state) {
   run_t run;
   (void)state;
   memory.calls = 0;
-  begin(&run, UVWS__CLIENT, &bytes.limits, true);
+  begin(&run, UVWS__CLIENT, &bytes.limits, DIRECT);
   feed_pieces(&run, &bytes, SIZE_MAX, SIZE_MAX);
   assert_string_equal(run.log,
                       "text(Hello) binary(#65536) ping(Hello) close(1000)");
@@ -509,7 +533,7 @@ static void test_idle_receiver_holds_nothing(void** state) {
   for (size_t i = 0; i < COUNT_OF(idle); i++) {
     bytes_t bytes = build(idle[i].frames);
     run_t run;
-    begin(&run, UVWS__CLIENT, &bytes.limits, false);
+    begin(&run, UVWS__CLIENT, &bytes.limits, BUFFERED);
     feed_pieces(&run, &bytes, 1, 1);
     assert_string_equal(run.log, idle[i].events);
     assert_int_equal(memory.live, 0);
@@ -524,7 +548,7 @@ static void test_buffer_grows_in_steps(void** state) {
   run_t run;
   (void)state;
   memory.calls = 0;
-  begin(&run, UVWS__CLIENT, &bytes.limits, false);
+  begin(&run, UVWS__CLIENT, &bytes.limits, BUFFERED);
   feed_pieces(&run, &bytes, SIZE_MAX, SIZE_MAX);
   assert_true(memory.calls < 9);
   end(&run);
@@ -538,7 +562,7 @@ static void test_discard_in_an_event(void** state) {
   (void)state;
   for (size_t first = 1; first <= bytes.len; first++) {
     run_t run;
-    begin(&run, UVWS__CLIENT, &bytes.limits, false);
+    begin(&run, UVWS__CLIENT, &bytes.limits, BUFFERED);
     run.discard_in_event = true;
     feed_pieces(&run, &bytes, first, SIZE_MAX);
     assert_string_equal(
@@ -577,7 +601,7 @@ static void test_tail(void** state) {
     uint8_t* at;
     size_t room = 0, wanted = 0;
     run_t run;
-    begin(&run, UVWS__CLIENT, &bytes.limits, false);
+    begin(&run, UVWS__CLIENT, &bytes.limits, BUFFERED);
     feed_pieces(&run, &bytes, SIZE_MAX, SIZE_MAX);
     assert_int_equal(uvws__receiver_tail(&run.receiver, &at, &room, &wanted),
                      tails[i].wanted > 0);
