@@ -130,10 +130,10 @@ static void check_pings(uvws__conn_t* conn) {
 /* What was complete before the limit was passed has been delivered. */
 static void check_fragments(uvws__conn_t* conn) {
   uint32_t n = conn->receiver.tiny;
+  if (n == 0) return;
   conn->receiver.tiny = 0;
-  if (n > 0)
-    check_rate(conn, &conn->fragments, n, conn->settings->max_fragment_rate,
-               UVWS__FAIL_FRAGMENT_RATE);
+  check_rate(conn, &conn->fragments, n, conn->settings->max_fragment_rate,
+             UVWS__FAIL_FRAGMENT_RATE);
 }
 
 void uvws__conn_receive(uvws__conn_t* conn, uint8_t* data, size_t len) {
@@ -163,6 +163,7 @@ void uvws__conn_receive(uvws__conn_t* conn, uint8_t* data, size_t len) {
         uvws__conn_fail(conn, received.failure);
         break;
     }
+    check_fragments(conn);
   }
   if (conn->state == UVWS__STATE_OPEN) uvws__flow_hold(conn, data, len);
 }

@@ -62,13 +62,6 @@ static void sign_of_life(uvws__conn_t* conn) {
   conn->pinged = false;
 }
 
-void uvws__liveness_heard(uvws__conn_t* conn, size_t len) {
-  conn->trickle += (uint32_t)len;
-  if (conn->trickle < UVWS__TINY) return;
-  conn->trickle = 0;
-  sign_of_life(conn);
-}
-
 void uvws__liveness_active(uvws__conn_t* conn) {
   if (conn->settings->idle_timeout > 0)
     conn->active_at = uvws__liveness_now(conn);
@@ -146,6 +139,16 @@ static void look(uvws__conn_t* conn) {
                    failure == UVWS__FAIL_IDLE_TIMEOUT ? UVWS__EVENT_FAIL
                                                       : UVWS__EVENT_DEADLINE,
                    &cause);
+}
+
+/* The deadline of a ping that was answered is too late for the next one. */
+void uvws__liveness_heard(uvws__conn_t* conn, size_t len) {
+  bool pinged = conn->pinged;
+  conn->trickle += (uint32_t)len;
+  if (conn->trickle < UVWS__TINY) return;
+  conn->trickle = 0;
+  sign_of_life(conn);
+  if (pinged && conn->state == UVWS__STATE_OPEN) look(conn);
 }
 
 static void on_liveness(uvws__deadline_t* deadline) {
