@@ -74,7 +74,7 @@ struct uvws__conn_s {
   struct uvws__held_s* held;       /* what was read before reading stopped */
   uvws_write_t* writes;            /* not yet with the kernel, in order */
   uvws_write_t** writes_end;
-  uint64_t wanted;  /* the size of the last send */
+  uint64_t wanted;  /* the size that the server's budget refused last */
   uint64_t charged; /* to the server's budget, of what waits */
   uvws__deferred_t resume;
   bool full; /* `drain` is to come */

@@ -60,22 +60,27 @@ static uint64_t waiting_in(const uvws__conn_t* conn) {
                                       : uvws__stream_queue_size(conn->stream);
 }
 
-/* Whether the budget has room for what was to be sent last. */
-static bool has_room(const uvws__conn_t* conn) {
+static bool has_room(const uvws__conn_t* conn, uint64_t len) {
   uvws__budget_t* budget = budget_of(conn);
-  return budget == NULL || uvws__budget_allows(budget, conn->wanted,
-                                               conn->stream->outbox != NULL);
+  return budget == NULL ||
+         uvws__budget_allows(budget, len, conn->stream->outbox != NULL);
+}
+
+static bool is_beyond_budget(const uvws__conn_t* conn, uint64_t len) {
+  const uvws__budget_t* budget = budget_of(conn);
+  return budget != NULL && budget->max > 0 && len > budget->max;
 }
 
 int uvws__flow_admit(uvws__conn_t* conn, uint64_t len) {
+  if (is_beyond_budget(conn, len)) return UVWS_ETOOBIG;
   if (conn->full && conn->settings->high_water_policy != UVWS_HIGH_WATER_TELL) {
     if (conn->settings->high_water_policy == UVWS_HIGH_WATER_CLOSE)
       uvws__conn_fail(conn, UVWS__FAIL_HIGH_WATER);
     return UV_ENOBUFS;
   }
-  conn->wanted = len;
-  if (has_room(conn)) return 0;
-  if (len > budget_of(conn)->max) return UVWS_ETOOBIG;
+  bool admitted = has_room(conn, len);
+  conn->wanted = admitted ? 0 : len;
+  if (admitted) return 0;
   conn->full = true;
   return UV_ENOBUFS;
 }
@@ -117,7 +122,7 @@ static void complete_writes(uvws__conn_t* conn, uint64_t end, int status) {
 
 static bool is_drained(const uvws__conn_t* conn) {
   return uvws__stream_queue_size(conn->stream) <= conn->settings->low_water &&
-         has_room(conn);
+         has_room(conn, conn->wanted);
 }
 
 /* Each callback may end the connection. Closing a stream sends nothing more,
