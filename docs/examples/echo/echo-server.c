@@ -1,7 +1,10 @@
 /* A WebSocket server that sends every message back as it came.
  *
  *   echo-server [--host H] [--port N] [--pipe PATH] [--max-message BYTES]
- *               [--max-fragments N] */
+ *               [--max-fragments N] [--stream yes]
+ *
+ * With --stream messages go back in parts as they come, in bounded memory, and
+ * have no limit but the one that is given. */
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -23,6 +26,24 @@ static void on_message(uvws_t* ws, const uvws_message_t* message) {
   if (status != 0) uvws_terminate(ws);
 }
 
+/* Reads no faster than the client takes what goes back. */
+static void on_chunk(uvws_t* ws, const uvws_chunk_t* chunk) {
+  unsigned flags = chunk->type;
+  if (chunk->type == UVWS_TEXT) flags |= UVWS_UTF8_CHECKED;
+  int status = chunk->first ? uvws_begin(ws, flags) : 0;
+  if (status == 0)
+    status = chunk->last ? uvws_end(ws, chunk->data, chunk->len)
+                         : uvws_continue(ws, chunk->data, chunk->len);
+  if (status != 0)
+    uvws_terminate(ws);
+  else if (uvws_needs_drain(ws))
+    uvws_read_stop(ws);
+}
+
+static void on_drain(uvws_t* ws) {
+  uvws_read_start(ws);
+}
+
 static void on_close(uvws_t* ws, const uvws_close_event_t* event) {
   (void)event;
   free(ws);
@@ -30,6 +51,10 @@ static void on_close(uvws_t* ws, const uvws_close_event_t* event) {
 
 static const uvws_events_t socket_events = {
     UVWS_EVENTS_INIT, .message = on_message, .close = on_close};
+static const uvws_events_t stream_events = {
+    UVWS_EVENTS_INIT, .chunk = on_chunk, .drain = on_drain, .close = on_close};
+
+static bool streams;
 
 static void on_request(uvws_server_t* server, uvws_request_t* request) {
   uvws_accept_options_t options;
@@ -41,7 +66,7 @@ static void on_request(uvws_server_t* server, uvws_request_t* request) {
     uvws_reject(request, 503, NULL, 0, NULL, 0);
     return;
   }
-  uvws_init(server->loop, ws, &socket_events);
+  uvws_init(server->loop, ws, streams ? &stream_events : &socket_events);
   uvws_set_binary_type(ws, UVWS_ARRAYBUFFER);
   if (uvws_accept(request, ws, &options) != 0) {
     uvws_reject(request, 500, NULL, 0, NULL, 0);
@@ -89,6 +114,7 @@ int main(int argc, char** argv) {
   const char* pipe = NULL;
   int port = 9001;
   uvws_server_options_init(&options);
+  uint64_t default_max = options.max_message;
   /* An echo has nothing that a foreign page could abuse. */
   options.flags = UVWS_SERVER_ANY_ORIGIN;
   for (int i = 1; i < argc; i += 2) {
@@ -96,7 +122,7 @@ int main(int argc, char** argv) {
     if (value == NULL || strncmp(argv[i], "--", 2) != 0) {
       fprintf(stderr,
               "usage: %s [--host H] [--port N] [--pipe PATH]"
-              " [--max-message BYTES] [--max-fragments N]\n",
+              " [--max-message BYTES] [--max-fragments N] [--stream yes]\n",
               argv[0]);
       return 2;
     }
@@ -110,8 +136,15 @@ int main(int argc, char** argv) {
       options.max_message = strtoull(value, NULL, 10);
     else if (strcmp(argv[i], "--max-fragments") == 0)
       options.max_fragments = (uint32_t)strtoul(value, NULL, 10);
+    else if (strcmp(argv[i], "--stream") == 0)
+      streams = true;
     else
       die(argv[i], UV_EINVAL);
+  }
+
+  if (streams && options.max_message == default_max) {
+    options.max_message = UINT64_MAX;
+    options.max_fragments = UINT32_MAX;
   }
 
   uv_loop_t* loop = uv_default_loop();

@@ -1,0 +1,31 @@
+#!/bin/sh
+# test-pipe.sh BIN-DIR [LAUNCHER...]: a file sent through echo-server in parts
+# comes back as it was. BYTES makes it larger.
+set -eu
+bin=$1
+shift
+work=$(mktemp -d)
+server=
+trap 'kill $server 2> /dev/null || true; rm -rf "$work"' EXIT
+
+head -c "${BYTES:-30000000}" /dev/urandom > "$work/file"
+"$@" "$bin/echo-server" --port 0 --stream yes > "$work/said" &
+server=$!
+n=0
+until grep -qs 'ws://' "$work/said"; do
+  n=$((n + 1))
+  [ $n -lt 300 ]
+  sleep 0.1
+done
+url=$(grep -o 'ws://[^ ]*' "$work/said")
+for input in "$work/file" /dev/null; do
+  "$@" "$bin/pipe" "$url" < "$input" > "$work/copy"
+  cmp "$input" "$work/copy"
+done
+cat "$work/file" | "$@" "$bin/pipe" "$url" | cat > "$work/copy"
+sha256sum "$work/file" "$work/copy" | cut -d' ' -f1
+cmp "$work/file" "$work/copy"
+grep VmHWM "/proc/$server/status"
+kill -TERM $server
+wait $server
+server=
