@@ -17,7 +17,7 @@ awk -v work="$work" '
   file { print > file }' "$docs/guide.md"
 "$@" -fsyntax-only -Wall -Wextra -Werror -Wno-unused -Wno-unused-parameter \
   -include signal.h -include stdio.h -include stdlib.h -include string.h \
-  -include uvws.h "$work"/*.c || bad=1
+  -include uvws/reconnect.h "$work"/*.c || bad=1
 
 # rows HEADER MAP PARAMETERS ROW COMPILER...: an X-macro's rows as lines of a
 # Markdown table.
@@ -51,8 +51,9 @@ require errors.md
 
 # The members of the options structs, with comments taken away; in the table
 # they stand first in their rows.
-for struct in uvws_options_s uvws_server_options_s uvws_accept_options_s; do
-  echo '#include "uvws.h"' | "$@" -x c -E -P - |
+for struct in uvws_options_s uvws_server_options_s uvws_accept_options_s \
+  uvws_reconnect_options_s; do
+  echo '#include "uvws/reconnect.h"' | "$@" -x c -E -P - |
     sed -n "/^struct $struct {/,/^};/p" | grep -o '[a-z_][a-z_]*;' |
     tr -d ';' > "$work/members"
   [ -s "$work/members" ]

@@ -1,5 +1,5 @@
 #!/bin/sh
-# documented.sh HEADER: every public declaration stands right below a /**
+# documented.sh HEADER...: every public declaration stands right below a /**
 # comment.
 exec awk '
   /^UVWS_EXTERN/ && !documented {
@@ -13,4 +13,4 @@ exec awk '
   END {
     print declarations + 0, "declarations"
     exit bad || !declarations
-  }' "$1"
+  }' "$@"

@@ -1,13 +1,15 @@
 #!/bin/sh
-# exports.sh HEADER LIBRARY: the shared library exports what the header
-# declares, no more and no less.
+# exports.sh LIBRARY HEADER...: the shared library exports what the headers
+# declare, no more and no less.
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-sed '/^#/d' "$1" | tr '\n' ' ' | grep -o 'UVWS_EXTERN [^;(]*(' |
+library=$1
+shift
+sed '/^#/d' "$@" | tr '\n' ' ' | grep -o 'UVWS_EXTERN [^;(]*(' |
   sed 's/.*[ *]//; s/($//' | LC_ALL=C sort > "$work/declared"
-nm -D --defined-only "$2" | sed 's/.* //' | LC_ALL=C sort > "$work/exported"
+nm -D --defined-only "$library" | sed 's/.* //' | LC_ALL=C sort > "$work/exported"
 
 [ -s "$work/declared" ]
 if ! diff "$work/declared" "$work/exported" > "$work/diff"; then
