@@ -39,8 +39,8 @@ static void hang_up(uvws_t* ws, int code, const char* why) {
   if (uvws_close(ws, code, why, strlen(why)) != 0) uvws_terminate(ws);
 }
 
-/* Who misses a line must not stay: a slow reader's connection has then failed by
- * the high-water policy, anybody else's is cut off. */
+/* Who misses a line must not stay: a slow reader's connection has then failed
+ * by the high-water policy, anybody else's is cut off. */
 static void send_line(member_t* to, uvws_blob_t* line) {
   int status = uvws_send_blob(&to->ws, line, UVWS_TEXT);
   if (status != 0 && status != UVWS_EUTF8 &&
