@@ -22,7 +22,7 @@ static struct {
   unsigned expected_drains;
   unsigned reads_wanted; /* messages that the peer sent */
   bool stopped;
-  bool resumed; /* what was held is shown at the end of a turn, not after it */
+  bool resumed;  /* what was held is shown at the end of a turn, not after it */
   size_t writes; /* under way */
 } run;
 
