@@ -435,10 +435,11 @@ UVWS_EXTERN int uvws_end(uvws_t* ws, const void* data, size_t len);
 typedef ssize_t (*uvws_source_cb)(uvws_t* ws, void* buf, size_t len, void* arg);
 
 /** Sends one message whose bytes come from a callback, which is asked for more
- * whenever the queue is below the high-water mark: never inside this call.
- * Until it has returned 0, other sends of messages return UVWS_EBUSY. Errors as
- * uvws_begin(), and UV_EINVAL when `source` is NULL. Text that is not UTF-8
- * fails the connection as any wrong source does, with UVWS_EUTF8. */
+ * until the queue passes the high-water mark, and again once it has drained;
+ * never inside this call. Until it has returned 0, other sends of messages
+ * return UVWS_EBUSY. Errors as uvws_begin(), and UV_EINVAL when `source` is
+ * NULL. Text that is not UTF-8 fails the connection as any wrong source does,
+ * with UVWS_EUTF8. */
 UVWS_EXTERN int uvws_send_source(uvws_t* ws, unsigned flags,
                                  uvws_source_cb source, void* arg);
 

@@ -119,7 +119,6 @@ static bool pull(uvws__conn_t* conn) {
   struct uvws__sending_s* sending = conn->sending;
   if (sending == NULL || sending->source == NULL || sending->paused ||
       conn->full || conn->stream->write_status != 0 ||
-      uvws__stream_queue_size(conn->stream) >= conn->settings->high_water ||
       uvws__flow_admit(conn, SOURCE_SIZE) != 0)
     return false;
   sending->paused = true; /* unless it resumes itself */

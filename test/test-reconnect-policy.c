@@ -195,7 +195,7 @@ static void test_without_a_stable_time_every_open_starts_over(void** state) {
   end_server();
 
   /* A connection that never opened does not. */
-  raw_t raw = {.bytes = "\x88\x02\x03\xe9", .len = 4};
+  raw_t raw = {.bytes = "\x88\x02\x03\xe9", .len = 4, .then = RAW_FIN};
   subject_init(&subject);
   when.max_attempts = 2;
   raw_serve(&raw);
