@@ -345,7 +345,7 @@ static void test_progress_is_told(void** state) {
   for (int i = 0; i < 2; i++) raw_dial(&raws[i], port); /* never answer */
   while (n_accepted < 3 || !accepted[2].opened || !client.opened)
     uv_run(test_loop, UV_RUN_ONCE);
-  uvws_server_close(&self, 200);
+  uvws_server_close(&self, 2000);
   test_run_until(&closing.closed);
   assert_int_equal(closing.n, 3);
   for (unsigned i = 0; i < 3; i++) assert_int_equal(closing.left[i], 2 - i);

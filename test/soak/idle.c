@@ -8,7 +8,7 @@
  * and how the dead are found. The pauses of the loop are the gaps between the
  * calls of a timer that is due each millisecond. */
 
-enum { BATCH = 500, INTERVAL_MS = 1000, TIMEOUT_MS = 2000 };
+enum { BATCH = 500, INTERVAL_MS = 1000, TIMEOUT_MS = 4000 };
 
 static unsigned n_wanted;
 static int to_parent[2]; /* the peers tell: opened, heard */
