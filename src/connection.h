@@ -77,7 +77,8 @@ struct uvws__conn_s {
   uint64_t wanted;  /* the size that the server's budget refused last */
   uint64_t charged; /* to the server's budget, of what waits */
   uvws__deferred_t resume;
-  bool full; /* `drain` is to come */
+  bool full;    /* the queue passed its high-water mark: `drain` is to come */
+  bool starved; /* the budget refused a send: the same */
   bool read_stopped;
   bool holding; /* the loop, by uvws__loop_hold() */
 

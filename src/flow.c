@@ -9,11 +9,11 @@
 #include "sending.h"
 #include "server.h"
 
-/* Out. `full` latches when the queue passes its high-water mark, or when the
- * server's budget refuses a send, and is cleared in one place, with the `drain`
- * event, so that each crossing has exactly one. The mark is only looked at
- * after the kernel was offered everything: what merely waits for the end of the
- * turn says nothing about the peer. The budget is charged with what really
+/* Out. `full` latches when the queue passes its high-water mark, `starved` when
+ * the server's budget refuses a send; both are cleared in one place, with the
+ * `drain` event, so that each crossing has exactly one. The mark is only looked
+ * at after the kernel was offered everything: what merely waits for the end of
+ * the turn says nothing about the peer. The budget is charged with what really
  * waits, by the difference to what it was charged with before.
  *
  * In. While reading is stopped nothing is parsed, control frames included; what
@@ -66,13 +66,13 @@ static bool has_room(const uvws__conn_t* conn, uint64_t len) {
          uvws__budget_allows(budget, len, conn->stream->outbox != NULL);
 }
 
-static bool is_beyond_budget(const uvws__conn_t* conn, uint64_t len) {
+uint64_t uvws__flow_most(const uvws__conn_t* conn) {
   const uvws__budget_t* budget = budget_of(conn);
-  return budget != NULL && budget->max > 0 && len > budget->max;
+  return budget == NULL || budget->max == 0 ? UINT64_MAX : budget->max;
 }
 
 int uvws__flow_admit(uvws__conn_t* conn, uint64_t len) {
-  if (is_beyond_budget(conn, len)) return UVWS_ETOOBIG;
+  if (len > uvws__flow_most(conn)) return UVWS_ETOOBIG;
   if (conn->full && conn->settings->high_water_policy != UVWS_HIGH_WATER_TELL) {
     if (conn->settings->high_water_policy == UVWS_HIGH_WATER_CLOSE)
       uvws__conn_fail(conn, UVWS__FAIL_HIGH_WATER);
@@ -81,7 +81,7 @@ int uvws__flow_admit(uvws__conn_t* conn, uint64_t len) {
   bool admitted = has_room(conn, len);
   conn->wanted = admitted ? 0 : len;
   if (admitted) return 0;
-  conn->full = true;
+  conn->starved = true;
   return UV_ENOBUFS;
 }
 
@@ -133,8 +133,8 @@ void uvws__flow_progress(uvws__conn_t* conn) {
   complete_writes(conn, stream->queued - uvws__stream_queue_size(stream), 0);
   if (conn->state == UVWS__STATE_OPEN || conn->state == UVWS__STATE_CLOSE_SENT)
     uvws__conn_send_waiting_pong(conn);
-  if (conn->state == UVWS__STATE_OPEN && conn->full && is_drained(conn)) {
-    conn->full = false;
+  if (uvws_needs_drain(conn->ws) && is_drained(conn)) {
+    conn->full = conn->starved = false;
     if (EMITS(conn->ws, drain)) conn->ws->events->drain(conn->ws);
   }
   if (conn->state == UVWS__STATE_OPEN) uvws__sending_pull(conn);
@@ -147,13 +147,14 @@ void uvws__flow_lost(uvws__conn_t* conn, int status) {
 
 void uvws__flow_room(uvws__loop_t* loop, const uvws__server_t* server) {
   for (uvws__conn_t* conn = loop->conns; conn != NULL; conn = conn->next)
-    if (conn->server == server && conn->full && conn->state == UVWS__STATE_OPEN)
+    if (conn->server == server && uvws_needs_drain(conn->ws))
       uvws__stream_wake(conn->stream);
 }
 
 int uvws_needs_drain(const uvws_t* ws) {
-  return ws->conn != NULL && ws->conn->full &&
-         ws->conn->state == UVWS__STATE_OPEN;
+  const uvws__conn_t* conn = ws->conn;
+  return conn != NULL && conn->state == UVWS__STATE_OPEN &&
+         (conn->full || conn->starved);
 }
 
 /* ---- in ---- */

@@ -19,6 +19,9 @@ void uvws__flow_end(uvws__conn_t* conn);
  * The connection may have failed over it. */
 int uvws__flow_admit(uvws__conn_t* conn, uint64_t len);
 
+/* The largest frame that may ever be admitted. */
+uint64_t uvws__flow_most(const uvws__conn_t* conn);
+
 /* A frame was queued. */
 void uvws__flow_queued(uvws__conn_t* conn);
 

@@ -117,17 +117,18 @@ static void fail(uvws__conn_t* conn, int status) {
 /* Whether there may be more at once. */
 static bool pull(uvws__conn_t* conn) {
   struct uvws__sending_s* sending = conn->sending;
+  size_t size = SOURCE_SIZE;
+  if (size > uvws__flow_most(conn)) size = (size_t)uvws__flow_most(conn);
   if (sending == NULL || sending->source == NULL || sending->paused ||
-      conn->full || conn->stream->write_status != 0 ||
-      uvws__flow_admit(conn, SOURCE_SIZE) != 0)
+      uvws_needs_drain(conn->ws) || conn->stream->write_status != 0 ||
+      uvws__flow_admit(conn, size) != 0)
     return false;
   sending->paused = true; /* unless it resumes itself */
-  ssize_t n =
-      sending->source(conn->ws, sending->buffer, SOURCE_SIZE, sending->arg);
+  ssize_t n = sending->source(conn->ws, sending->buffer, size, sending->arg);
   if (conn->state != UVWS__STATE_OPEN) return false;
   if (n == UV_EAGAIN) return false;
   sending->paused = false;
-  if (n > (ssize_t)SOURCE_SIZE) n = UV_EINVAL;
+  if (n > (ssize_t)size) n = UV_EINVAL;
   int status =
       n < 0 ? (int)n : send_part(conn, sending->buffer, (size_t)n, n == 0);
   if (status == 0) return true;

@@ -242,6 +242,42 @@ static void test_terminating_gives_memory_back(void** state) {
   finish();
 }
 
+static size_t asked;
+
+static ssize_t ask_once(uvws_t* ws, void* buf, size_t len, void* arg) {
+  (void)ws;
+  (void)arg;
+  if (asked > 0) return 0;
+  memset(buf, 'x', len);
+  asked = len;
+  return (ssize_t)len;
+}
+
+static void test_a_source_fits_in_a_small_memory(void** state) {
+  (void)state;
+  limit_memory(30000);
+  asked = 0;
+  connect_deaf(1);
+  assert_int_equal(
+      uvws_send_source(&server.peers[0].ws, UVWS_BINARY, ask_once, NULL), 0);
+  while (asked == 0) uv_run(test_loop, UV_RUN_ONCE);
+  assert_int_equal(asked, 30000);
+  finish();
+}
+
+/* The policy is about the socket's own queue. */
+static void test_others_memory_closes_nobody(void** state) {
+  (void)state;
+  limit_memory(2 * MEGABYTE);
+  options.high_water_policy = UVWS_HIGH_WATER_CLOSE;
+  connect_deaf(2);
+  exhaust(0);
+  exhaust(1);
+  assert_int_equal(send_piece(1, PIECE), UV_ENOBUFS);
+  assert_int_equal(uvws_ready_state(&server.peers[1].ws), UVWS_OPEN);
+  finish();
+}
+
 /* A frame of 4 MiB of which so much comes. */
 static uint8_t* begin_large(raw_t* raw, size_t len) {
   static uint8_t start[14 + MEGABYTE];
@@ -366,6 +402,8 @@ int main(void) {
       TEST(test_refuse),
       TEST(test_close),
       TEST(test_memory_is_shared_and_bounded),
+      TEST(test_a_source_fits_in_a_small_memory),
+      TEST(test_others_memory_closes_nobody),
       TEST(test_terminating_gives_memory_back),
       TEST(test_receiving_beyond_it_fails),
       TEST(test_a_message_dropped_gives_memory_back),
