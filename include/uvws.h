@@ -3,7 +3,8 @@
  * Everything here belongs to the thread that runs the handle's loop, except
  * where a comment says otherwise. Callbacks run on that thread, from inside
  * uv_run(), never from inside a call of this library. Inside any callback any
- * call may be made, on any socket of the loop, in any state.
+ * call may be made, on any socket of the loop, in any state; `trace` is the one
+ * exception to both.
  *
  * Functions that return int return 0, or a negative status that
  * uvws_strerror() explains, and such a call has done nothing at all, unless a
@@ -420,8 +421,8 @@ UVWS_EXTERN int uvws_write(uvws_write_t* req, uvws_t* ws, const uv_buf_t bufs[],
 UVWS_EXTERN int uvws_begin(uvws_t* ws, unsigned flags);
 
 /** The next part of the message. Text may be cut inside a character. Errors as
- * uvws_send(), and UVWS_EINVALIDSTATE when no message was begun. After any
- * error but UV_ESHUTDOWN the part may be sent again. */
+ * uvws_send(), and UVWS_EINVALIDSTATE when no message was begun. After
+ * UV_ENOBUFS or UV_ENOMEM the part may be sent again. */
 UVWS_EXTERN int uvws_continue(uvws_t* ws, const void* data, size_t len);
 
 /** The last part of the message, which may be empty. Errors as
@@ -430,8 +431,9 @@ UVWS_EXTERN int uvws_end(uvws_t* ws, const void* data, size_t len);
 
 /** Fills `buf` with up to `len` bytes of a message and returns how many; 0 at
  * its end; UV_EAGAIN when there are none yet, after which uvws_send_resume()
- * has it called again; any other negative status gives up: the connection fails
- * with that status and close code 1011. Not called after `close`. */
+ * has it called again; any other negative status, except UV_ECANCELED, gives
+ * up: the connection fails with that status and close code 1011. Not called
+ * after `close`. */
 typedef ssize_t (*uvws_source_cb)(uvws_t* ws, void* buf, size_t len, void* arg);
 
 /** Sends one message whose bytes come from a callback, which is asked for more
@@ -490,8 +492,8 @@ UVWS_EXTERN void uvws_flush(uvws_t* ws);
 /** `readyState` (Standard, 3.1). */
 UVWS_EXTERN uvws_ready_state_t uvws_ready_state(const uvws_t* ws);
 
-/** `bufferedAmount` (Standard, 3.1): bytes of message payload accepted by
- * uvws_send() and uvws_send_blob() and not yet handed to the kernel. It does
+/** `bufferedAmount` (Standard, 3.1): bytes of message payload accepted for
+ * sending and not yet handed to the kernel. It does
  * not fall within a turn of the loop, and closing does not reset it. */
 UVWS_EXTERN uint64_t uvws_buffered_amount(const uvws_t* ws);
 
@@ -616,7 +618,7 @@ struct uvws_server_events_s {
   void (*error)(uvws_server_t* server, int status);
 
   /** The server is closing and one more connection has ended: `left` remain,
-   * and `terminated` of those that ended were cut off by the deadline. */
+   * and `terminated` were cut off so far, because the deadline has passed. */
   void (*progress)(uvws_server_t* server, unsigned left, unsigned terminated);
 
   /** The end: exactly once, after uvws_server_close(), when every connection of

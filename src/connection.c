@@ -196,6 +196,7 @@ static void on_read(uvws__stream_t* stream, uint8_t* data, size_t len) {
     size_t used = uvws__opening_receive(conn->opening, data, len);
     data += used;
     len -= used;
+    if (conn->bytes_before == UINT64_MAX) return; /* refused: a body */
     conn->bytes_received += len;
     uvws__conn_receive(conn, data, len);
     return;

@@ -103,7 +103,7 @@ struct uvws__conn_s {
 
   /* stats.c */
   uint64_t bytes_received;
-  uint64_t bytes_before; /* of the stream's: the handshake's */
+  uint64_t bytes_before; /* of the stream's: the handshake's, once open */
   uint64_t bytes_sent;   /* once the stream is closing */
   uint64_t messages_received;
   uint64_t messages_sent;

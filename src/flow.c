@@ -30,6 +30,7 @@ static void on_resume(uvws__deferred_t* deferred);
 void uvws__flow_init(uvws__conn_t* conn) {
   conn->writes_end = &conn->writes;
   conn->resume.run = on_resume;
+  conn->bytes_before = UINT64_MAX;
 }
 
 void uvws__flow_free(uvws__conn_t* conn) {
@@ -138,6 +139,9 @@ void uvws__flow_progress(uvws__conn_t* conn) {
     if (EMITS(conn->ws, drain)) conn->ws->events->drain(conn->ws);
   }
   if (conn->state == UVWS__STATE_OPEN) uvws__sending_pull(conn);
+  /* What was corked may have turned out to wait. */
+  if (conn->state == UVWS__STATE_OPEN && stream->outbox != NULL)
+    uvws__liveness_blocked(conn);
 }
 
 void uvws__flow_lost(uvws__conn_t* conn, int status) {
@@ -184,10 +188,10 @@ int uvws__flow_open(uvws__conn_t* conn) {
 
 void uvws__flow_end(uvws__conn_t* conn) {
   uvws__flow_update_hold(conn);
-  if (conn->state == UVWS__STATE_CLOSE_SENT && conn->read_stopped)
-    uvws__loop_defer(conn->loop, &conn->resume);
-  else
+  if (conn->state != UVWS__STATE_CLOSE_SENT)
     uvws__loop_undefer(conn->loop, &conn->resume);
+  else if (conn->read_stopped)
+    uvws__loop_defer(conn->loop, &conn->resume);
   conn->read_stopped = false;
 }
 

@@ -32,6 +32,7 @@ static int begin(uvws_t* ws, unsigned flags, uvws_source_cb source, void* arg) {
   int status = uvws__check_send(ws, 0, false);
   if (status != 0) return status;
   uvws__conn_t* conn = ws->conn;
+  if (conn->stream->write_status != 0) return conn->stream->write_status;
   size_t room = source == NULL ? 0 : SOURCE_SIZE;
   struct uvws__sending_s* sending = uvws__malloc(sizeof(*sending) + room);
   if (sending == NULL) return UV_ENOMEM;

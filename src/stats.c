@@ -10,12 +10,15 @@ static uint64_t bytes_sent(const uvws__conn_t* conn) {
   const uvws__stream_t* stream = conn->stream;
   if (stream == NULL || conn->state >= UVWS__STATE_RELEASING)
     return conn->bytes_sent;
-  uint64_t sent = stream->queued - uvws__stream_queue_size(stream);
+  uint64_t sent =
+      stream->queued - uvws__stream_queue_size(stream) - stream->lost;
   return sent > conn->bytes_before ? sent - conn->bytes_before : 0;
 }
 
 void uvws__stats_keep(uvws__conn_t* conn) {
-  uint64_t sent = conn->stream->queued - uvws__stream_queue_size(conn->stream);
+  const uvws__stream_t* stream = conn->stream;
+  uint64_t sent =
+      stream->queued - uvws__stream_queue_size(stream) - stream->lost;
   conn->bytes_sent = sent > conn->bytes_before ? sent - conn->bytes_before : 0;
 }
 

@@ -340,6 +340,20 @@ static void test_closing_reads_on(void** state) {
   raw_free(&raw);
 }
 
+/* What would have read on must not be forgotten over the closing. */
+static void test_starting_and_closing_in_one_turn(void** state) {
+  (void)state;
+  open_ended = false;
+  open_stopped();
+  raw.on_data = answer_close;
+  assert_int_equal(uvws_read_start(&server.peers[0].ws), 0);
+  assert_int_equal(uvws_close(&server.peers[0].ws, 1000, NULL, 0), 0);
+  test_run_until(&server.peers[0].closed);
+  assert_string_equal(server.peers[0].log, "open text(1) close(1000 clean)");
+  test_run();
+  raw_free(&raw);
+}
+
 static void test_starting_and_terminating_in_one_turn(void** state) {
   (void)state;
   open_stopped();
@@ -515,6 +529,7 @@ int main(void) {
       TEST(test_a_write_is_called_back),
       TEST(test_what_was_read_comes_first_when_reading_goes_on),
       TEST(test_closing_reads_on),
+      TEST(test_starting_and_closing_in_one_turn),
       TEST(test_starting_and_terminating_in_one_turn),
       TEST(test_a_stopped_socket_keeps_the_loop_alive),
       TEST(test_broadcast),

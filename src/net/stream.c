@@ -81,9 +81,16 @@ static bool is_closing(const uvws__stream_t* stream) {
 
 /* ---- output: the cork ---- */
 
+/* What the kernel will never have counts as sent nowhere. */
+static void drop_unsent(uvws__stream_t* stream) {
+  if (stream->outbox == NULL) return;
+  stream->lost += stream->outbox->unsent_bytes;
+  uvws__outbox_drop_unsent(stream->outbox);
+}
+
 static void fail_writing(uvws__stream_t* stream, int status) {
   if (stream->write_status == 0) stream->write_status = status;
-  if (stream->outbox != NULL) uvws__outbox_drop_unsent(stream->outbox);
+  drop_unsent(stream);
   uvws__loop_defer(stream->loop, &stream->turn);
 }
 
@@ -110,8 +117,10 @@ static void spill_cork(uvws__stream_t* stream, size_t taken) {
   if (!ensure_outbox(stream) ||
       !uvws__outbox_append(stream->outbox, cork->bytes + taken,
                            cork->len - taken, cork->marks + first,
-                           cork->n_marks))
+                           cork->n_marks)) {
+    stream->lost += cork->len - taken;
     fail_writing(stream, UV_ENOMEM);
+  }
 }
 
 static void flush_cork(uvws__loop_t* loop) {
@@ -121,9 +130,10 @@ static void flush_cork(uvws__loop_t* loop) {
   uv_buf_t buf = uv_buf_init((char*)cork->bytes, (unsigned)cork->len);
   int taken = uv_try_write(&stream->uv.stream, &buf, 1);
   if (taken == UV_EAGAIN) taken = 0;
-  if (taken < 0)
+  if (taken < 0) {
+    stream->lost += cork->len;
     fail_writing(stream, taken);
-  else if ((size_t)taken == cork->len)
+  } else if ((size_t)taken == cork->len)
     stream->unreported += cork->body;
   else
     spill_cork(stream, (size_t)taken);
@@ -186,6 +196,8 @@ static void on_written(uv_write_t* write, int status) {
   if (status == 0) stream->late += outbox->submitted;
   if (status == 0)
     stream->unreported += uvws__outbox_settle(outbox, outbox->in_flight);
+  else
+    stream->lost += outbox->in_flight;
   uvws__outbox_returned(outbox);
   if (is_closing(stream)) return;
   if (status != 0) fail_writing(stream, status);
@@ -222,6 +234,7 @@ static void start_write(uvws__stream_t* stream) {
       uv_write(&outbox->write, &stream->uv.stream, bufs, n, on_written);
   if (status != 0) {
     outbox->writing = false;
+    stream->lost += outbox->in_flight;
     uvws__outbox_returned(outbox);
     fail_writing(stream, status);
   }
@@ -355,7 +368,7 @@ static void on_turn_end(uvws__deferred_t* deferred) {
   uvws__stream_flush(stream);
   settle(stream);
   if (stream->write_status != 0) {
-    if (stream->outbox != NULL) uvws__outbox_drop_unsent(stream->outbox);
+    drop_unsent(stream);
     drop_empty_outbox(stream);
   }
   uvws__loop_undefer(stream->loop, deferred);

@@ -42,6 +42,7 @@ struct uvws__stream_s {
   struct uvws__outbox_s* outbox; /* NULL while nothing waits in memory */
   uvws__deferred_t turn;         /* put off: bytes were queued in this turn */
   uint64_t queued;               /* wire bytes, all that ever were */
+  uint64_t lost;                 /* of these, when writing failed */
   uint64_t late; /* of them, those that the kernel took only after a while */
   uint64_t unreported;   /* body bytes given to the kernel in it */
   uint64_t discard_left; /* input that lingering still tolerates */
