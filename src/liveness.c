@@ -67,10 +67,6 @@ void uvws__liveness_active(uvws__conn_t* conn) {
     conn->active_at = uvws__liveness_now(conn);
 }
 
-void uvws__liveness_reading(uvws__conn_t* conn) {
-  sign_of_life(conn);
-}
-
 /* Whether `limit` has passed since `at`; else *due, the time until the next
  * look, is that of this limit at the latest. */
 static bool passed(uint32_t* due, uint32_t now, uint32_t at, uint32_t limit) {
@@ -141,6 +137,12 @@ static void look(uvws__conn_t* conn) {
                    &cause);
 }
 
+/* Has look() called soon, but from nobody's call, and after the next poll. */
+static void look_soon(uvws__conn_t* conn) {
+  if (conn->state == UVWS__STATE_OPEN)
+    uvws__loop_set_deadline(conn->loop, &conn->liveness, 1);
+}
+
 /* The deadline of a ping that was answered is too late for the next one. */
 void uvws__liveness_heard(uvws__conn_t* conn, size_t len) {
   bool pinged = conn->pinged;
@@ -148,11 +150,16 @@ void uvws__liveness_heard(uvws__conn_t* conn, size_t len) {
   if (conn->trickle < UVWS__TINY) return;
   conn->trickle = 0;
   sign_of_life(conn);
-  if (pinged && conn->state == UVWS__STATE_OPEN) look(conn);
+  if (pinged) look_soon(conn);
 }
 
 static void on_liveness(uvws__deadline_t* deadline) {
   look(UVWS__CONTAINER_OF(deadline, uvws__conn_t, liveness));
+}
+
+void uvws__liveness_reading(uvws__conn_t* conn) {
+  sign_of_life(conn);
+  look_soon(conn);
 }
 
 void uvws__liveness_begin(uvws__conn_t* conn) {
@@ -169,5 +176,5 @@ void uvws__liveness_blocked(uvws__conn_t* conn) {
   conn->blocked = true;
   conn->taken_at = uvws__liveness_now(conn);
   conn->taken_late = uvws__stream_taken_late(conn->stream);
-  look(conn);
+  look_soon(conn);
 }

@@ -121,7 +121,7 @@ void uvws__requests_cancel(uvws__server_t* server) {
       uvws__loop_defer(server->loop, &request->cancel);
     else if (server->terminating)
       uvws__stream_close(request->stream);
-    server->terminated += server->terminating;
+    server->terminated += server->terminating && request->state != ACCEPTED;
   }
 }
 

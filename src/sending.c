@@ -120,7 +120,8 @@ static bool pull(uvws__conn_t* conn) {
   struct uvws__sending_s* sending = conn->sending;
   size_t size = SOURCE_SIZE;
   if (size > uvws__flow_most(conn)) size = (size_t)uvws__flow_most(conn);
-  if (sending == NULL || sending->source == NULL || sending->paused ||
+  if (conn->state != UVWS__STATE_OPEN || sending == NULL ||
+      sending->source == NULL || sending->paused ||
       uvws_needs_drain(conn->ws) || conn->stream->write_status != 0 ||
       uvws__flow_admit(conn, size) != 0)
     return false;

@@ -356,6 +356,7 @@ uint64_t uvws__stream_taken_late(const uvws__stream_t* stream) {
 }
 
 void uvws__stream_wake(uvws__stream_t* stream) {
+  if (is_closing(stream)) return;
   uvws__loop_defer(stream->loop, &stream->turn);
 }
 
