@@ -9,6 +9,12 @@
  * that either side may be the newer one: members that one of them does not know
  * keep their defaults. */
 
+/* What is the same for both roles. */
+#define FLOW_DEFAULTS                                                         \
+  .high_water = 1024 * 1024, .low_water = 256 * 1024, .max_ping_rate = 1000,  \
+  .max_fragment_rate = 131072, .ping_interval = 30000, .ping_timeout = 60000, \
+  .send_timeout = 60000
+
 static const uvws_options_t client_defaults = {
     .size = sizeof(uvws_options_t),
     .max_message = 16 * 1024 * 1024,
@@ -19,13 +25,7 @@ static const uvws_options_t client_defaults = {
     .connect_timeout = 30000,
     .handshake_timeout = 10000,
     .close_timeout = 10000,
-    .high_water = 1024 * 1024,
-    .low_water = 256 * 1024,
-    .max_ping_rate = 1000,
-    .max_fragment_rate = 131072,
-    .ping_interval = 30000,
-    .ping_timeout = 60000,
-    .send_timeout = 60000,
+    FLOW_DEFAULTS,
 };
 
 static const uvws_server_options_t server_defaults = {
@@ -38,13 +38,7 @@ static const uvws_server_options_t server_defaults = {
     .max_headers = 64,
     .handshake_timeout = 10000,
     .close_timeout = 10000,
-    .high_water = 1024 * 1024,
-    .low_water = 256 * 1024,
-    .max_ping_rate = 1000,
-    .max_fragment_rate = 131072,
-    .ping_interval = 30000,
-    .ping_timeout = 60000,
-    .send_timeout = 60000,
+    FLOW_DEFAULTS,
     .max_memory = 1024 * 1024 * 1024,
 };
 

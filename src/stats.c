@@ -6,20 +6,20 @@
  * stream bytes. A loop's sum is made when it is asked for, from the connections
  * that are there and the totals of those that are gone. */
 
-static uint64_t bytes_sent(const uvws__conn_t* conn) {
+static uint64_t count_sent(const uvws__conn_t* conn) {
   const uvws__stream_t* stream = conn->stream;
-  if (stream == NULL || conn->state >= UVWS__STATE_RELEASING)
-    return conn->bytes_sent;
   uint64_t sent =
       stream->queued - uvws__stream_queue_size(stream) - stream->lost;
   return sent > conn->bytes_before ? sent - conn->bytes_before : 0;
 }
 
 void uvws__stats_keep(uvws__conn_t* conn) {
-  const uvws__stream_t* stream = conn->stream;
-  uint64_t sent =
-      stream->queued - uvws__stream_queue_size(stream) - stream->lost;
-  conn->bytes_sent = sent > conn->bytes_before ? sent - conn->bytes_before : 0;
+  conn->bytes_sent = count_sent(conn);
+}
+
+static uint64_t bytes_sent(const uvws__conn_t* conn) {
+  bool kept = conn->stream == NULL || conn->state >= UVWS__STATE_RELEASING;
+  return kept ? conn->bytes_sent : count_sent(conn);
 }
 
 static void read_conn(const uvws__conn_t* conn, uvws_stats_t* stats) {

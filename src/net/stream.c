@@ -193,11 +193,12 @@ static void on_written(uv_write_t* write, int status) {
   uvws__stream_t* stream = write->data;
   uvws__outbox_t* outbox = stream->outbox;
   outbox->writing = false;
-  if (status == 0) stream->late += outbox->submitted;
-  if (status == 0)
+  if (status == 0) {
+    stream->late += outbox->submitted;
     stream->unreported += uvws__outbox_settle(outbox, outbox->in_flight);
-  else
+  } else {
     stream->lost += outbox->in_flight;
+  }
   uvws__outbox_returned(outbox);
   if (is_closing(stream)) return;
   if (status != 0) fail_writing(stream, status);
