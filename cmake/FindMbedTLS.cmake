@@ -1,6 +1,6 @@
-# MbedTLS::mbedcrypto. 2.28 has no CMake package and no .pc file on Debian 12;
+# MbedTLS::mbedtls, and what it stands on: ::mbedx509, ::mbedcrypto. 2.28 has no CMake package and no .pc file on Debian 12;
 # looking for the files works everywhere.
-if(TARGET MbedTLS::mbedcrypto)
+if(TARGET MbedTLS::mbedtls)
   return()
 endif()
 
@@ -8,8 +8,10 @@ find_package(PkgConfig QUIET)
 pkg_check_modules(PC_mbedcrypto QUIET mbedcrypto)
 find_path(MbedTLS_INCLUDE_DIR mbedtls/version.h
           HINTS ${PC_mbedcrypto_INCLUDE_DIRS})
-find_library(MbedTLS_mbedcrypto_LIBRARY mbedcrypto
-             HINTS ${PC_mbedcrypto_LIBRARY_DIRS})
+foreach(library mbedtls mbedx509 mbedcrypto)
+  find_library(MbedTLS_${library}_LIBRARY ${library}
+               HINTS ${PC_mbedcrypto_LIBRARY_DIRS})
+endforeach()
 if(MbedTLS_INCLUDE_DIR)
   # 3.x has moved the macro.
   foreach(header version.h build_info.h)
@@ -25,12 +27,18 @@ endif()
 
 include(FindPackageHandleStandardArgs)
 find_package_handle_standard_args(MbedTLS
-  REQUIRED_VARS MbedTLS_mbedcrypto_LIBRARY MbedTLS_INCLUDE_DIR
+  REQUIRED_VARS MbedTLS_mbedtls_LIBRARY MbedTLS_mbedx509_LIBRARY
+                MbedTLS_mbedcrypto_LIBRARY MbedTLS_INCLUDE_DIR
   VERSION_VAR MbedTLS_VERSION)
 if(MbedTLS_FOUND)
-  add_library(MbedTLS::mbedcrypto UNKNOWN IMPORTED)
-  set_target_properties(MbedTLS::mbedcrypto PROPERTIES
-    IMPORTED_LOCATION "${MbedTLS_mbedcrypto_LIBRARY}"
-    INTERFACE_INCLUDE_DIRECTORIES "${MbedTLS_INCLUDE_DIR}")
+  foreach(library mbedtls mbedx509 mbedcrypto)
+    add_library(MbedTLS::${library} UNKNOWN IMPORTED)
+    set_target_properties(MbedTLS::${library} PROPERTIES
+      IMPORTED_LOCATION "${MbedTLS_${library}_LIBRARY}"
+      INTERFACE_INCLUDE_DIRECTORIES "${MbedTLS_INCLUDE_DIR}")
+  endforeach()
+  target_link_libraries(MbedTLS::mbedtls INTERFACE MbedTLS::mbedx509)
+  target_link_libraries(MbedTLS::mbedx509 INTERFACE MbedTLS::mbedcrypto)
 endif()
-mark_as_advanced(MbedTLS_INCLUDE_DIR MbedTLS_mbedcrypto_LIBRARY)
+mark_as_advanced(MbedTLS_INCLUDE_DIR MbedTLS_mbedtls_LIBRARY
+                 MbedTLS_mbedx509_LIBRARY MbedTLS_mbedcrypto_LIBRARY)

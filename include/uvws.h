@@ -47,17 +47,18 @@ extern "C" {
   X(EPROTOCOL, -0x10004, "the peer broke the WebSocket protocol")      \
   X(EUTF8, -0x10005, "text is not valid UTF-8")                        \
   X(ETOOBIG, -0x10006, "larger than the limit")                        \
-  X(ETLS, -0x10007, "TLS failed, or is not available")                 \
+  X(ETLS, -0x10007, "TLS failed")                                      \
   X(EUPGRADE, -0x10008, "the opening handshake failed")                \
   X(ETIMEOUT, -0x10009, "a deadline of this library passed")           \
   X(EBUSY, -0x1000A, "another message is being sent in parts")         \
-  X(ERATE, -0x1000B, "more often than the limit")
+  X(ERATE, -0x1000B, "more often than the limit")                      \
+  X(ECERT, -0x1000C, "the peer's certificate was refused")
 
 enum {
 #define X(name, value, text) UVWS_##name = value,
   UVWS_ERRNO_MAP(X)
 #undef X
-      UVWS_ERRNO_END = -0x1000C
+      UVWS_ERRNO_END = -0x1000D
 };
 
 /** What a status means, in words: libuv's codes and ours, anything else is
@@ -85,6 +86,11 @@ typedef struct uvws_server_events_s uvws_server_events_t;
 typedef struct uvws_server_options_s uvws_server_options_t;
 typedef struct uvws_request_s uvws_request_t;
 typedef struct uvws_accept_options_s uvws_accept_options_t;
+typedef struct uvws_tls_s uvws_tls_t;
+typedef struct uvws_tls_options_s uvws_tls_options_t;
+typedef struct uvws_tls_certificate_s uvws_tls_certificate_t;
+typedef struct uvws_tls_verify_s uvws_tls_verify_t;
+typedef struct uvws_tls_info_s uvws_tls_info_t;
 
 /** The `readyState` constants (Standard, 3.1). */
 typedef enum {
@@ -319,10 +325,15 @@ struct uvws_options_s {
                                  last ones apart; 131,072, 0 = no limit */
   uint32_t ping_interval;     /* a peer that was silent for so long is sent a
                                  ping; 30 s, 0 = none */
-  uint32_t ping_timeout; /* then so long until it is taken for dead; 60 s */
-  uint32_t idle_timeout; /* no message came or went; 0 = none */
-  uint32_t send_timeout; /* the kernel took nothing of what waits; 60 s,
-                            0 = none */
+  uint32_t ping_timeout;   /* then so long until it is taken for dead; 60 s */
+  uint32_t idle_timeout;   /* no message came or went; 0 = none */
+  uint32_t send_timeout;   /* the kernel took nothing of what waits; 60 s,
+                              0 = none */
+  uvws_tls_t* tls;         /* for wss:; a reference is taken. NULL: the system's
+                              trust store and all defaults of uvws_tls_options_t */
+  const char* server_name; /* whom to expect instead of the URL's host: the name
+                              that is asked for and that the certificate must
+                              have */
 };
 
 /** Fills `*o` with the defaults that stand beside the members. */
@@ -348,7 +359,7 @@ UVWS_EXTERN int uvws_init(uv_loop_t* loop, uvws_t* ws,
  *                   ASCII host (give it in its xn-- form); a subprotocol is no
  *                   token or is there twice
  *   UVWS_ESECURITY  the port is on the Fetch standard's list of bad ports
- *   UVWS_ETLS       a wss: URL, and this build has no TLS
+ *   UVWS_ETLS       a wss: URL, and the system's trust store is not to be found
  *   UV_EINVAL       a header has an invalid name or value, or one that the
  *                   handshake itself sets; options->size was not set; url is
  *                   NULL, or a list of members is
@@ -625,6 +636,11 @@ struct uvws_server_events_s {
    * the server has had its own `close` event. The memory is the caller's
    * again. */
   void (*close)(uvws_server_t* server);
+
+  /** TLS failed with a client before it could ask for anything: `status` is
+   * UVWS_ETLS, UVWS_ECERT or UV_ENOMEM, `reason` says in words why, valid until
+   * return. For logs: whoever scans ports makes this happen. */
+  void (*tls_error)(uvws_server_t* server, int status, const char* reason);
 };
 
 #define UVWS_SERVER_EVENTS_INIT .size = sizeof(uvws_server_events_t)
@@ -680,6 +696,8 @@ struct uvws_server_options_s {
   uint64_t max_memory;   /* of all connections together: what waits to be
                             sent, and messages being received; 1 GiB,
                             0 = no limit */
+  uvws_tls_t* tls;       /* whatever the server listens on speaks TLS (wss:); a
+                            reference is taken. NULL: nothing does */
 };
 
 /** Fills `*o` with the defaults that stand beside the members. */
@@ -692,7 +710,8 @@ UVWS_EXTERN void uvws_server_options_init_sized(uvws_server_options_t* options,
 
 /** Makes a server; it does not listen yet. `options` may be NULL; nothing in it
  * needs to outlive the call. Must be ended by uvws_server_close(). Returns
- * UV_EINVAL when events lacks its size or its `request`, or options its size;
+ * UV_EINVAL when events lacks its size or its `request`, options its size, or
+ * options->tls a certificate;
  * UV_ENOMEM. */
 UVWS_EXTERN int uvws_server_init(uv_loop_t* loop, uvws_server_t* server,
                                  const uvws_server_events_t* events,
@@ -806,6 +825,10 @@ UVWS_EXTERN int uvws_accept(uvws_request_t* request, uvws_t* ws,
 UVWS_EXTERN int uvws_reject(uvws_request_t* request, int http_status,
                             const uvws_header_t* headers, unsigned n_headers,
                             const void* body, size_t len);
+
+/* ---- TLS ---- */
+
+#include "uvws/tls.h"
 
 /* ---- The loop ---- */
 

@@ -182,11 +182,15 @@ static void set_deadline(uvws__conn_t* conn, uint32_t ms) {
 
 /* ---- what the stream tells ---- */
 
-static bool on_alloc(uvws__stream_t* stream, uint8_t** base, size_t* len) {
+static bool on_alloc(uvws__stream_t* stream, uint8_t** base, size_t* len,
+                     size_t* wanted) {
   uvws__conn_t* conn = stream->owner;
-  size_t wanted;
   return conn->state == UVWS__STATE_OPEN &&
-         uvws__receiver_tail(&conn->receiver, base, len, &wanted);
+         uvws__receiver_tail(&conn->receiver, base, len, wanted);
+}
+
+static bool is_shared(const uvws__loop_t* loop, const uint8_t* data) {
+  return data == loop->read_buffer || data == loop->plain_buffer;
 }
 
 static void on_read(uvws__stream_t* stream, uint8_t* data, size_t len) {
@@ -203,8 +207,7 @@ static void on_read(uvws__stream_t* stream, uint8_t* data, size_t len) {
   }
   conn->bytes_received += len;
   uvws__liveness_heard(conn, len);
-  if (data != conn->loop->read_buffer &&
-      len > conn->receiver.parser.remaining) {
+  if (!is_shared(conn->loop, data) && len > conn->receiver.parser.remaining) {
     /* Read straight into the message, and beyond its end. */
     size_t wanted = (size_t)conn->receiver.parser.remaining;
     size_t beyond = len - wanted;
@@ -221,11 +224,23 @@ static void on_ended(uvws__stream_t* stream, int status) {
   uvws__conn_t* conn = stream->owner;
   uvws__cause_t cause = uvws__cause_of_status(
       stream->write_status != 0 ? stream->write_status : status);
-  if (status == UV_EOF && stream->write_status == 0)
-    cause.text = conn->state == UVWS__STATE_UPGRADING
-                     ? "connection closed during the opening handshake"
-                     : "connection closed without a close frame";
+  const uvws__tls_result_t* tls = uvws__stream_tls(stream);
+  if (status == UV_EOF && stream->write_status == 0) {
+    cause.text = "connection closed without a close frame";
+    if (conn->state == UVWS__STATE_UPGRADING)
+      cause.text = tls != NULL && tls->version == 0
+                       ? "connection closed during the TLS handshake"
+                       : "connection closed during the opening handshake";
+  }
   uvws__conn_event(conn, UVWS__EVENT_LOST, &cause);
+}
+
+/* Nothing can be told to the peer any more, but what TLS itself has told. */
+static void on_failed(uvws__stream_t* stream, uvws__failure_t failure) {
+  uvws__cause_t cause = uvws__cause_of(failure);
+  const char* text = uvws__stream_tls(stream)->text;
+  if (text != NULL) cause.text = text;
+  uvws__conn_event(stream->owner, UVWS__EVENT_LOST, &cause);
 }
 
 static void on_sent(uvws__stream_t* stream, uint64_t body) {
@@ -256,6 +271,7 @@ static void on_closed(uvws__stream_t* stream) {
   uvws__conn_t* conn = stream->owner;
   uvws__flow_lost(
       conn, stream->write_status == 0 ? UV_ECANCELED : stream->write_status);
+  conn->tls = uvws__stream_take_tls(stream);
   conn->stream = NULL;
   uvws__conn_event(conn, UVWS__EVENT_RELEASED, NULL);
 }
@@ -264,6 +280,7 @@ static const uvws__stream_events_t stream_events = {
     .alloc = on_alloc,
     .read = on_read,
     .ended = on_ended,
+    .failed = on_failed,
     .sent = on_sent,
     .progress = on_progress,
     .write_failed = on_write_failed,
@@ -410,6 +427,7 @@ static void free_conn(uvws__conn_t* conn) {
   uvws__free(conn->protocol);
   uvws__free(conn->extensions);
   uvws__free(conn->reason);
+  uvws__stream_tls_free(conn->tls);
   uvws__free(conn);
 }
 

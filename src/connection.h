@@ -5,7 +5,7 @@
  * `close` event: the state machine, and the way of a byte from the stream to an
  * event. */
 
-#include "net/stream.h"
+#include "net/secure.h"
 #include "options.h"
 #include "protocol/message.h"
 #include "uvws.h"
@@ -49,6 +49,7 @@ struct uvws__conn_s {
   uvws__settings_t* settings;
   struct uvws__server_s* server;   /* NULL on the client role */
   struct uvws__opening_s* opening; /* NULL once open */
+  uvws__tls_result_t* tls;         /* once the stream is gone; or NULL */
   struct uvws__ping_s* ping;       /* the last one sent, unanswered */
   struct uvws__pong_s* pong;       /* waits for the one before to be sent */
   uint64_t pong_end;               /* where that ends in the stream */

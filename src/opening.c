@@ -32,6 +32,8 @@ void uvws__opening_free(uvws__opening_t* opening) {
   uvws__free(opening->protocols);
   uvws__free(opening->request.data);
   uvws__free(opening->rest);
+  uvws__free(opening->server_name);
+  uvws_tls_unref(opening->tls);
   uvws__head_free(opening->head);
   uvws__loop_undefer(opening->conn->loop, &opening->deferred);
   uvws__free(opening);
@@ -45,8 +47,15 @@ void uvws__opening_defer(uvws__opening_t* opening, uvws__event_t event) {
 static void on_connected(void* owner, uvws__stream_t* stream) {
   uvws__conn_t* conn = owner;
   conn->opening->dial = NULL;
+  uvws__opening_t* opening = conn->opening;
   uvws__conn_take_stream(conn, stream);
-  uvws__conn_event(conn, UVWS__EVENT_CONNECTED, NULL);
+  int status = opening->tls == NULL
+                   ? 0
+                   : uvws__stream_secure(stream, opening->tls,
+                                         opening->server_name, opening->port);
+  uvws__cause_t cause = uvws__cause_of_status(status);
+  uvws__conn_event(conn, status == 0 ? UVWS__EVENT_CONNECTED : UVWS__EVENT_LOST,
+                   status == 0 ? NULL : &cause);
 }
 
 static void on_failed(void* owner, int status) {
@@ -79,9 +88,20 @@ static bool copy_protocols(uvws__opening_t* opening,
   return true;
 }
 
+static bool prepare_tls(uvws__opening_t* opening, const uvws__url_t* url,
+                        const uvws_options_t* options, uvws_tls_t* tls) {
+  if (tls == NULL) return true;
+  const char* name =
+      options->server_name == NULL ? url->host : options->server_name;
+  opening->tls = uvws_tls_ref(tls);
+  opening->port = url->port;
+  opening->server_name = uvws__strndup(name, strlen(name));
+  return opening->server_name != NULL;
+}
+
 int uvws__opening_prepare(uvws__opening_t* opening, const uvws__url_t* url,
                           const uvws_options_t* options,
-                          const uvws__field_t* fields) {
+                          const uvws__field_t* fields, uvws_tls_t* tls) {
   uvws__conn_t* conn = opening->conn;
   uint8_t nonce[UVWS__NONCE_SIZE];
   uvws__offer_t offer = {
@@ -101,7 +121,8 @@ int uvws__opening_prepare(uvws__opening_t* opening, const uvws__url_t* url,
   opening->head = uvws__head_new(UVWS__HEAD_RESPONSE, conn->settings->max_head,
                                  conn->settings->max_headers);
   if (opening->request.data == NULL || opening->head == NULL ||
-      !copy_protocols(opening, options->protocols, options->n_protocols))
+      !copy_protocols(opening, options->protocols, options->n_protocols) ||
+      !prepare_tls(opening, url, options, tls))
     return UV_ENOMEM;
   return 0;
 }

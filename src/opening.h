@@ -16,6 +16,9 @@ typedef struct uvws__opening_s {
   char** protocols;     /* client: as offered */
   unsigned n_protocols;
   char key[UVWS__KEY_SIZE];  /* client */
+  uvws_tls_t* tls;           /* client: for wss, or NULL */
+  char* server_name;         /* client: for wss */
+  uint16_t port;             /* client */
   uvws__deferred_t deferred; /* an event that waits for the end of the turn */
   uvws__event_t event;       /* that one */
   int status;                /* and why, or 0 */
@@ -29,10 +32,11 @@ void uvws__opening_free(uvws__opening_t* opening);
 /* An event of the connection's, once the turn has ended. */
 void uvws__opening_defer(uvws__opening_t* opening, uvws__event_t event);
 
-/* Client: everything that can be refused at once. */
+/* Client: everything that can be refused at once. Takes a reference to `tls`,
+ * which is NULL for ws. */
 int uvws__opening_prepare(uvws__opening_t* opening, const uvws__url_t* url,
                           const uvws_options_t* options,
-                          const uvws__field_t* fields);
+                          const uvws__field_t* fields, uvws_tls_t* tls);
 
 /* Client: the first step; whatever goes wrong from here on comes as an event.
  */

@@ -46,29 +46,29 @@ static const uvws_accept_options_t accept_defaults = {
     .size = sizeof(uvws_accept_options_t),
 };
 
-static void init_sized(void* to, size_t to_size, const void* defaults,
-                       size_t size) {
+void uvws__init_sized(void* to, size_t to_size, const void* defaults,
+                      size_t size) {
   memset(to, 0, to_size);
   memcpy(to, defaults, to_size < size ? to_size : size);
   if (to_size >= sizeof(size_t)) memcpy(to, &to_size, sizeof(size_t));
 }
 
 void uvws_options_init_sized(uvws_options_t* options, size_t size) {
-  init_sized(options, size, &client_defaults, sizeof(client_defaults));
+  uvws__init_sized(options, size, &client_defaults, sizeof(client_defaults));
 }
 
 void uvws_server_options_init_sized(uvws_server_options_t* options,
                                     size_t size) {
-  init_sized(options, size, &server_defaults, sizeof(server_defaults));
+  uvws__init_sized(options, size, &server_defaults, sizeof(server_defaults));
 }
 
 void uvws_accept_options_init_sized(uvws_accept_options_t* options,
                                     size_t size) {
-  init_sized(options, size, &accept_defaults, sizeof(accept_defaults));
+  uvws__init_sized(options, size, &accept_defaults, sizeof(accept_defaults));
 }
 
-static int read_sized(void* to, const void* from, const void* defaults,
-                      size_t size) {
+int uvws__read_sized(void* to, const void* from, const void* defaults,
+                     size_t size) {
   memcpy(to, defaults, size);
   if (from == NULL) return 0;
   size_t known;
@@ -79,17 +79,17 @@ static int read_sized(void* to, const void* from, const void* defaults,
 }
 
 int uvws__options_read(uvws_options_t* to, const uvws_options_t* from) {
-  return read_sized(to, from, &client_defaults, sizeof(client_defaults));
+  return uvws__read_sized(to, from, &client_defaults, sizeof(client_defaults));
 }
 
 int uvws__server_options_read(uvws_server_options_t* to,
                               const uvws_server_options_t* from) {
-  return read_sized(to, from, &server_defaults, sizeof(server_defaults));
+  return uvws__read_sized(to, from, &server_defaults, sizeof(server_defaults));
 }
 
 int uvws__accept_options_read(uvws_accept_options_t* to,
                               const uvws_accept_options_t* from) {
-  return read_sized(to, from, &accept_defaults, sizeof(accept_defaults));
+  return uvws__read_sized(to, from, &accept_defaults, sizeof(accept_defaults));
 }
 
 /* Both roles' options have members of the same names. */

@@ -35,6 +35,12 @@ uvws__settings_t* uvws__settings_for_server(
 uvws__settings_t* uvws__settings_ref(uvws__settings_t* settings);
 void uvws__settings_unref(uvws__settings_t* settings);
 
+/* What every options struct does: see the comment in options.c. */
+void uvws__init_sized(void* to, size_t to_size, const void* defaults,
+                      size_t size);
+int uvws__read_sized(void* to, const void* from, const void* defaults,
+                     size_t size);
+
 /* Copies what the caller's header knew over the defaults; `from` may be NULL.
  * UV_EINVAL when its size was not set. */
 int uvws__options_read(uvws_options_t* to, const uvws_options_t* from);

@@ -70,7 +70,8 @@ static bool has_lists(const uvws_options_t* options) {
 static size_t size_of_options(const uvws_options_t* options) {
   size_t size = options->n_protocols * sizeof(*options->protocols) +
                 options->n_headers * sizeof(*options->headers) +
-                size_of(options->origin) + size_of(options->pipe);
+                size_of(options->origin) + size_of(options->pipe) +
+                size_of(options->server_name);
   for (unsigned i = 0; i < options->n_protocols; i++)
     size += size_of(options->protocols[i]);
   for (unsigned i = 0; i < options->n_headers; i++)
@@ -95,6 +96,7 @@ static void keep_options(uvws_options_t* options, char* at) {
   options->protocols = protocols;
   options->origin = put(&at, options->origin);
   options->pipe = put(&at, options->pipe);
+  options->server_name = put(&at, options->server_name);
 }
 
 /* ---- Whether and when ---- */
@@ -115,6 +117,7 @@ static bool status_forbids(int status, int http_status) {
     case UVWS_EUTF8:
     case UVWS_ETOOBIG:
     case UVWS_ERATE:
+    case UVWS_ECERT:
     case UV_ECANCELED: return true;
     case UVWS_EUPGRADE: return http_forbids(http_status);
     default: return false;
@@ -136,13 +139,18 @@ static uint32_t draw_delay(const uvws__reconnect_t* impl) {
 
 /* ---- From one connection to the next ---- */
 
+static void release(uvws__reconnect_t* impl) {
+  uvws_tls_unref(impl->options.tls);
+  free(impl);
+}
+
 static void on_timer_closed(uv_handle_t* timer) {
   uvws__reconnect_t* impl = timer->data;
   uvws_reconnect_t* reconnect = impl->owner;
   void (*end)(uvws_reconnect_t*, int, int) = impl->events.end;
   int status = impl->status;
   int code = impl->code;
-  free(impl);
+  release(impl);
   reconnect->impl = NULL;
   if (end != NULL) end(reconnect, status, code);
 }
@@ -240,6 +248,7 @@ static uvws__reconnect_t* keep(const uvws__reconnect_t* from, const char* url) {
   char* end = (char*)(impl + 1) + more;
   keep_options(&impl->options, (char*)(impl + 1));
   impl->url = put(&end, url);
+  if (impl->options.tls != NULL) uvws_tls_ref(impl->options.tls);
   return impl;
 }
 
@@ -280,7 +289,7 @@ int uvws_reconnect_start(uv_loop_t* loop, uvws_reconnect_t* reconnect,
   if (status == 0)
     status = uvws_connect(&reconnect->ws, impl->url, &impl->options);
   if (status != 0) {
-    free(impl);
+    release(impl);
     return status;
   }
   /* Cannot fail; a handle that needs closing comes last. */

@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <string.h>
 
 #include "alloc.h"
@@ -6,6 +7,7 @@
 #include "opening.h"
 #include "protocol/handshake.h"
 #include "server.h"
+#include "tls.h"
 
 /* A request lives from an accepted stream to a decision: accepted, its stream
  * goes to a connection; otherwise it answers, lingers as every ending does, and
@@ -53,11 +55,20 @@ static void close_stream(uvws_request_t* request) {
   uvws__stream_close(request->stream);
 }
 
+/* Ends the connection when what is queued is sent. */
+static void end_quietly(uvws_request_t* request) {
+  const uvws__settings_t* settings = request->server->settings;
+  request->state = ANSWERED;
+  uvws__loop_undefer(request->server->loop, &request->cancel);
+  uvws__loop_set_deadline(request->server->loop, &request->deadline,
+                          settings->close_timeout);
+  uvws__stream_linger(request->stream, true, settings->max_discard);
+}
+
 /* Sends a response and ends the connection. Without memory for the response the
  * end is the answer. */
 static void end_with(uvws_request_t* request, uvws__text_t response) {
   uvws__stream_t* stream = request->stream;
-  const uvws__settings_t* settings = request->server->settings;
   /* `abort` may have closed the stream, by way of the server. */
   bool terminating = request->server->terminating;
   uint8_t* room = response.data == NULL || terminating
@@ -68,11 +79,7 @@ static void end_with(uvws_request_t* request, uvws__text_t response) {
     return;
   }
   memcpy(room, response.data, response.len);
-  request->state = ANSWERED;
-  uvws__loop_undefer(request->server->loop, &request->cancel);
-  uvws__loop_set_deadline(request->server->loop, &request->deadline,
-                          settings->close_timeout);
-  uvws__stream_linger(stream, true, settings->max_discard);
+  end_quietly(request);
 }
 
 static void refuse(uvws_request_t* request, uvws__failure_t failure) {
@@ -168,7 +175,7 @@ static uvws__failure_t check(const uvws_request_t* request) {
   /* RFC 6455, 10.2: a page of another origin has no business here unless the
    * server says so. */
   if (!(request->server->flags & UVWS_SERVER_ANY_ORIGIN) &&
-      !uvws__handshake_same_origin(request->head))
+      !uvws__handshake_same_origin(request->head, request->server->tls != NULL))
     return UVWS__FAIL_ORIGIN;
   return UVWS__OK;
 }
@@ -225,6 +232,22 @@ static void on_ended(uvws__stream_t* stream, int status) {
   close_stream(request);
 }
 
+/* Whoever failed in TLS has been told by an alert, or in HTTP, and that must
+ * arrive. */
+static void on_failed(uvws__stream_t* stream, uvws__failure_t failure) {
+  uvws_request_t* request = stream->owner;
+  uvws__server_t* server = request->server;
+  int status = uvws__failure_status(failure);
+  const char* text = uvws__stream_tls(stream)->text;
+  if (request->state == UNDECIDED)
+    tell_abort(request, status);
+  else if (SERVER_EMITS(server, tls_error))
+    server->events->tls_error(
+        server->shell, status,
+        text == NULL ? uvws__failure_text(failure) : text);
+  end_quietly(request);
+}
+
 static void on_write_failed(uvws__stream_t* stream, int status) {
   (void)status;
   close_stream(stream->owner);
@@ -244,6 +267,7 @@ static void on_closed(uvws__stream_t* stream) {
 static const uvws__stream_events_t stream_events = {
     .read = on_read,
     .ended = on_ended,
+    .failed = on_failed,
     .write_failed = on_write_failed,
     .lingered = on_lingered,
     .closed = on_closed,
@@ -255,7 +279,10 @@ bool uvws__request_begin(uvws__server_t* server, uvws__stream_t* stream) {
   if (request == NULL) return false;
   request->head = uvws__head_new(UVWS__HEAD_REQUEST, settings->max_head,
                                  settings->max_headers);
-  if (request->head == NULL || uvws__stream_read_start(stream) != 0) {
+  if (request->head == NULL ||
+      (server->tls != NULL &&
+       uvws__stream_secure(stream, server->tls, NULL, 0) != 0) ||
+      uvws__stream_read_start(stream) != 0) {
     uvws__head_free(request->head);
     uvws__free(request);
     return false;
@@ -275,6 +302,11 @@ bool uvws__request_begin(uvws__server_t* server, uvws__stream_t* stream) {
 }
 
 /* ---- the calls ---- */
+
+void uvws_request_tls_info(const uvws_request_t* request,
+                           uvws_tls_info_t* info) {
+  uvws__tls_info_fill(info, uvws__stream_tls(request->stream), request->stream);
+}
 
 const char* uvws_request_target(const uvws_request_t* request) {
   return uvws__head_target(request->head);
@@ -319,15 +351,13 @@ static bool is_offered(const uvws_request_t* request, const char* protocol) {
 
 /* The url attribute of an accepted socket. */
 static char* make_url(const uvws_request_t* request) {
-  static const char scheme[] = "ws://";
+  bool secure = uvws__stream_tls(request->stream) != NULL;
+  const char* scheme = secure ? "wss://" : "ws://";
   const char* host = uvws__head_field(request->head, "Host", NULL);
   const char* target = uvws__handshake_resource(request->head);
-  size_t host_len = strlen(host), target_len = strlen(target);
-  char* url = uvws__malloc(sizeof(scheme) + host_len + target_len);
-  if (url == NULL) return NULL;
-  memcpy(url, scheme, sizeof(scheme) - 1);
-  memcpy(url + sizeof(scheme) - 1, host, host_len);
-  memcpy(url + sizeof(scheme) - 1 + host_len, target, target_len + 1);
+  size_t size = strlen(scheme) + strlen(host) + strlen(target) + 1;
+  char* url = uvws__malloc(size);
+  if (url != NULL) snprintf(url, size, "%s%s%s", scheme, host, target);
   return url;
 }
 

@@ -5,6 +5,7 @@
 #include "alloc.h"
 #include "connection.h"
 #include "flow.h"
+#include "net/tls.h"
 #include "protocol/close-code.h"
 
 /* A server counts every connection from the accepted stream to the closed
@@ -26,6 +27,7 @@ static void on_left(void* arg) {
   const uvws_server_events_t* events = server->events;
   bool emits = SERVER_EMITS(server, close);
   uvws__settings_unref(server->settings);
+  uvws_tls_unref(server->tls);
   uvws__free(server);
   shell->impl = NULL;
   if (emits) events->close(shell);
@@ -153,6 +155,8 @@ int uvws_server_init(uv_loop_t* loop, uvws_server_t* shell,
     return UV_EINVAL;
   int status = uvws__server_options_read(&options, from);
   if (status != 0) return status;
+  if (options.tls != NULL && !uvws__tls_config_has_certificate(options.tls))
+    return UV_EINVAL;
   uvws__server_t* server = uvws__calloc(1, sizeof(*server));
   if (server == NULL) return UV_ENOMEM;
   server->settings = uvws__settings_for_server(&options);
@@ -165,6 +169,7 @@ int uvws_server_init(uv_loop_t* loop, uvws_server_t* shell,
   }
   server->shell = shell;
   server->events = events;
+  if (options.tls != NULL) server->tls = uvws_tls_ref(options.tls);
   server->flags = options.flags;
   server->max_connections = options.max_connections;
   server->deadline.passed = on_deadline;
@@ -177,6 +182,18 @@ int uvws_server_init(uv_loop_t* loop, uvws_server_t* shell,
   shell->data = data;
   shell->loop = loop;
   shell->impl = server;
+  return 0;
+}
+
+int uvws_server_set_tls(uvws_server_t* shell, uvws_tls_t* tls) {
+  uvws__server_t* server = shell->impl;
+  if (server == NULL || server->closing) return UV_ECANCELED;
+  if (server->tls == NULL || tls == NULL ||
+      !uvws__tls_config_has_certificate(tls))
+    return UV_EINVAL;
+  uvws_tls_ref(tls);
+  uvws_tls_unref(server->tls);
+  server->tls = tls;
   return 0;
 }
 

@@ -31,6 +31,7 @@ struct uvws__server_s {
   uint64_t closing_at; /* uv_hrtime() of the deadline */
   uvws__budget_t budget;
   uvws__deferred_t room; /* put off: there is some in the budget again */
+  uvws_tls_t* tls;       /* or NULL */
   uint32_t flags;
   uint32_t max_connections;
   unsigned connections; /* requests and sockets, until they are closed */

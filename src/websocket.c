@@ -10,6 +10,7 @@
 #include "protocol/close-code.h"
 #include "protocol/utf8.h"
 #include "server.h"
+#include "tls.h"
 
 /* The calls of include/uvws.h on a socket: the checks that the standard makes,
  * in its order, then one step into the connection. */
@@ -49,18 +50,14 @@ static int check_url(uvws__url_t* url, const char* text) {
     case UVWS__URL_NO_MEMORY: return UV_ENOMEM;
     default: return UVWS_ESYNTAX;
   }
-  int status = 0;
-  if (uvws__port_is_blocked(url->port))
-    status = UVWS_ESECURITY;
-  else if (url->secure)
-    status = UVWS_ETLS;
-  if (status != 0) uvws__url_clear(url);
-  return status;
+  if (!uvws__port_is_blocked(url->port)) return 0;
+  uvws__url_clear(url);
+  return UVWS_ESECURITY;
 }
 
 static int connect_to(uvws_t* ws, const uvws__url_t* url,
                       const uvws_options_t* options,
-                      const uvws__field_t* fields) {
+                      const uvws__field_t* fields, uvws_tls_t* tls) {
   uvws__conn_t* conn;
   uvws__settings_t* settings = uvws__settings_for_client(options);
   if (settings == NULL) return UV_ENOMEM;
@@ -69,9 +66,9 @@ static int connect_to(uvws_t* ws, const uvws__url_t* url,
   uvws__settings_unref(settings);
   if (status != 0) return status;
   conn->url = uvws__strndup(url->href, strlen(url->href));
-  status = conn->url == NULL
-               ? UV_ENOMEM
-               : uvws__opening_prepare(conn->opening, url, options, fields);
+  status = conn->url == NULL ? UV_ENOMEM
+                             : uvws__opening_prepare(conn->opening, url,
+                                                     options, fields, tls);
   /* Last, because what it makes takes a turn of the loop to unmake. */
   if (status == 0) status = uvws__conn_enter(conn);
   if (status != 0) {
@@ -88,9 +85,15 @@ static bool origin_is_valid(const char* origin) {
   return origin == NULL || uvws__field_is_allowed(&field);
 }
 
+/* RFC 6066, 3: at most what a host name can have. */
+static bool server_name_is_valid(const char* name) {
+  return name == NULL || (name[0] != '\0' && strlen(name) <= 255);
+}
+
 int uvws_connect(uvws_t* ws, const char* text, const uvws_options_t* from) {
   uvws_options_t options;
   uvws__field_t* fields = NULL;
+  uvws_tls_t* tls = NULL;
   uvws__url_t url;
   if (ws->conn != NULL) return UV_EALREADY;
   if (text == NULL) return UV_EINVAL;
@@ -103,11 +106,16 @@ int uvws_connect(uvws_t* ws, const char* text, const uvws_options_t* from) {
     status = UV_EINVAL;
   else if (!uvws__protocols_are_valid(options.protocols, options.n_protocols))
     status = UVWS_ESYNTAX;
-  else if (!origin_is_valid(options.origin))
+  else if (!origin_is_valid(options.origin) ||
+           !server_name_is_valid(options.server_name))
     status = UV_EINVAL;
   else
     status = uvws__fields_read(options.headers, options.n_headers, &fields);
-  if (status == 0) status = connect_to(ws, &url, &options, fields);
+  /* Last, because it may read a file. */
+  if (status == 0 && url.secure)
+    status = uvws__tls_for_client(options.tls, &tls);
+  if (status == 0) status = connect_to(ws, &url, &options, fields, tls);
+  uvws_tls_unref(tls);
   uvws__free(fields);
   uvws__url_clear(&url);
   return status;

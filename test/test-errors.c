@@ -177,7 +177,7 @@ static void test_answers_that_are_no_upgrade(void** state) {
       {HEAD_101 UPGRADE "Sec-WebSocket-Accept: AAAA\r\n\r\n", UVWS_EUPGRADE,
        101},
       {HEAD_101 UPGRADE " folded\r\n\r\n", UVWS_EUPGRADE, 0},
-      {"\x16\x03\x01\x02\r\n\r\n", UVWS_EUPGRADE, 0},
+      {"\x16\x03\x01\x02\r\n\r\n", UVWS_ETLS, 0},
       {"\x88\x02\x03\xe8", UVWS_EUPGRADE, 0},
   };
   (void)state;
@@ -189,7 +189,9 @@ static void test_answers_that_are_no_upgrade(void** state) {
     peer_connect(&peer, raw.port, NULL);
     test_run();
     print_message("%zu: %s\n", i, peer.reason);
-    assert_string_equal(peer.log, "error(UVWS_EUPGRADE) close(1006)");
+    assert_string_equal(peer.log, cases[i].status == UVWS_ETLS
+                                      ? "error(UVWS_ETLS) close(1006)"
+                                      : "error(UVWS_EUPGRADE) close(1006)");
     assert_int_equal(peer.status, cases[i].status);
     raw_free(&raw);
   }

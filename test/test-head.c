@@ -239,10 +239,10 @@ static const struct {
   uvws__failure_t failure;
 } bad[] = {
     /* Not HTTP at all: a TLS ClientHello, and HTTP/2's preface. */
-    {REQ, BYTES("\x16\x03\x01\x02\x00\x01\x00"), 0, SYNTAX},
+    {REQ, BYTES("\x16\x03\x01\x02\x00\x01\x00"), 0, UVWS__FAIL_TLS_UNEXPECTED},
     {REQ, BYTES("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), LLHTTP, SYNTAX},
     {RES, BYTES("SSH-2.0-OpenSSH_9.2\r\n\r\n"), LLHTTP, SYNTAX},
-    {RES, BYTES("\x15\x03\x03\x00\x02\x02\x28"), 0, SYNTAX},
+    {RES, BYTES("\x15\x03\x03\x00\x02\x02\x28"), 0, UVWS__FAIL_TLS_UNEXPECTED},
     {REQ, BYTES("FETCH / HTTP/1.1\r\n\r\n"), LLHTTP, SYNTAX},
     {REQ, BYTES("get / HTTP/1.1\r\n\r\n"), LLHTTP, SYNTAX},
     {REQ, BYTES("GET / HTTP/1.9\r\n\r\n"), LLHTTP, SYNTAX},

@@ -66,6 +66,7 @@ typedef struct uvws__loop_s {
   uint8_t random[UVWS__RANDOM_POOL];
   uvws__cork_t cork;
   uint8_t read_buffer[UVWS__READ_BUFFER];
+  uint8_t plain_buffer[UVWS__READ_BUFFER]; /* TLS: decrypted from the other */
 } uvws__loop_t;
 
 /* Finds or makes what the loop's sockets share and counts one more user. */

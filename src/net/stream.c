@@ -7,6 +7,7 @@
 
 #include "alloc.h"
 #include "net/outbox.h"
+#include "net/secure.h"
 
 /* Output takes one of two ways. While the kernel keeps up, small pieces gather
  * in the loop's cork and leave by one uv_try_write() when the read callback, or
@@ -18,6 +19,10 @@
  * Body bytes that the kernel took are not reported to the owner before the turn
  * in which they were queued has ended; `turn` is put off exactly while that is
  * so.
+ *
+ * With TLS the way is the same but for its last step: instead of the kernel,
+ * net/secure.c takes the bytes, a record at a time, and it has the one write
+ * that libuv has; until the kernel has a record, its bytes stay in the outbox.
  *
  * When writing fails, reading goes on: what the peer sent before may still be
  * there. The stream is closed by its owner only, and freed in the handle's own
@@ -88,10 +93,17 @@ static void drop_unsent(uvws__stream_t* stream) {
   uvws__outbox_drop_unsent(stream->outbox);
 }
 
-static void fail_writing(uvws__stream_t* stream, int status) {
+void uvws__stream_fail_writing(uvws__stream_t* stream, int status) {
   if (stream->write_status == 0) stream->write_status = status;
   drop_unsent(stream);
   uvws__loop_defer(stream->loop, &stream->turn);
+}
+
+/* As uv_try_write(). */
+static int try_write(uvws__stream_t* stream, const uv_buf_t* bufs, unsigned n) {
+  return stream->secure == NULL
+             ? uv_try_write(&stream->uv.stream, bufs, n)
+             : uvws__secure_try_write(stream->secure, bufs, n);
 }
 
 static bool ensure_outbox(uvws__stream_t* stream) {
@@ -119,7 +131,7 @@ static void spill_cork(uvws__stream_t* stream, size_t taken) {
                            cork->len - taken, cork->marks + first,
                            cork->n_marks)) {
     stream->lost += cork->len - taken;
-    fail_writing(stream, UV_ENOMEM);
+    uvws__stream_fail_writing(stream, UV_ENOMEM);
   }
 }
 
@@ -128,11 +140,11 @@ static void flush_cork(uvws__loop_t* loop) {
   uvws__stream_t* stream = cork->owner;
   if (stream == NULL) return;
   uv_buf_t buf = uv_buf_init((char*)cork->bytes, (unsigned)cork->len);
-  int taken = uv_try_write(&stream->uv.stream, &buf, 1);
+  int taken = try_write(stream, &buf, 1);
   if (taken == UV_EAGAIN) taken = 0;
   if (taken < 0) {
     stream->lost += cork->len;
-    fail_writing(stream, taken);
+    uvws__stream_fail_writing(stream, taken);
   } else if ((size_t)taken == cork->len)
     stream->unreported += cork->body;
   else
@@ -201,7 +213,11 @@ static void on_written(uv_write_t* write, int status) {
   }
   uvws__outbox_returned(outbox);
   if (is_closing(stream)) return;
-  if (status != 0) fail_writing(stream, status);
+  if (status != 0) uvws__stream_fail_writing(stream, status);
+  uvws__stream_resume(stream);
+}
+
+void uvws__stream_resume(uvws__stream_t* stream) {
   start_write(stream);
   drop_empty_outbox(stream);
   if (stream->turn.link == NULL) report(stream);
@@ -215,10 +231,10 @@ static void start_write(uvws__stream_t* stream) {
   if (outbox == NULL || outbox->writing || stream->write_status != 0) return;
   while (outbox->unsent != NULL) {
     unsigned n = uvws__outbox_buffers(outbox, bufs, TRY_BUFS);
-    int taken = uv_try_write(&stream->uv.stream, bufs, n);
+    int taken = try_write(stream, bufs, n);
     if (taken == UV_EAGAIN) break;
     if (taken < 0) {
-      fail_writing(stream, taken);
+      uvws__stream_fail_writing(stream, taken);
       return;
     }
     stream->unreported += uvws__outbox_taken(outbox, (uint64_t)taken);
@@ -227,6 +243,7 @@ static void start_write(uvws__stream_t* stream) {
     drop_empty_outbox(stream);
     return;
   }
+  if (stream->secure != NULL) return;
   unsigned n = uvws__outbox_buffers(outbox, bufs, WRITE_BUFS);
   uvws__outbox_submit(outbox, n);
   outbox->write.data = stream;
@@ -237,7 +254,7 @@ static void start_write(uvws__stream_t* stream) {
     outbox->writing = false;
     stream->lost += outbox->in_flight;
     uvws__outbox_returned(outbox);
-    fail_writing(stream, status);
+    uvws__stream_fail_writing(stream, status);
   }
 }
 
@@ -285,12 +302,12 @@ int uvws__stream_send(uvws__stream_t* stream, const uint8_t* head,
   if (outbox->unsent_bytes == piece && !outbox->writing &&
       stream->write_status == 0) {
     uv_buf_t bufs[2] = {{(char*)head, head_len}, {(char*)body, body_len}};
-    int taken = uv_try_write(&stream->uv.stream, bufs, 2);
+    int taken = try_write(stream, bufs, 2);
     if (taken > 0) {
       done = (size_t)taken;
       stream->unreported += uvws__outbox_taken(outbox, done);
     } else if (taken < 0 && taken != UV_EAGAIN) {
-      fail_writing(stream, taken);
+      uvws__stream_fail_writing(stream, taken);
       return 0;
     }
   }
@@ -339,18 +356,23 @@ void uvws__stream_settle(uvws__stream_t* stream) {
 }
 
 uint64_t uvws__stream_queue_size(const uvws__stream_t* stream) {
-  uint64_t size = uv_stream_get_write_queue_size(&stream->uv.stream);
+  uint64_t size = stream->secure != NULL
+                      ? 0
+                      : uv_stream_get_write_queue_size(&stream->uv.stream);
   if (stream->outbox != NULL) size += stream->outbox->unsent_bytes;
   if (stream->loop->cork.owner == stream) size += stream->loop->cork.len;
   return size;
 }
 
 bool uvws__stream_is_waiting(const uvws__stream_t* stream) {
-  return stream->outbox != NULL || stream->loop->cork.owner == stream;
+  return stream->outbox != NULL || stream->loop->cork.owner == stream ||
+         (stream->secure != NULL && uvws__secure_is_writing(stream->secure));
 }
 
 uint64_t uvws__stream_taken_late(const uvws__stream_t* stream) {
   const uvws__outbox_t* outbox = stream->outbox;
+  if (stream->secure != NULL)
+    return stream->late + uvws__secure_taken(stream->secure);
   if (outbox == NULL || !outbox->writing) return stream->late;
   return stream->late + outbox->submitted -
          uv_stream_get_write_queue_size(&stream->uv.stream);
@@ -385,21 +407,31 @@ static void on_turn_end(uvws__deferred_t* deferred) {
 
 /* ---- input ---- */
 
+bool uvws__stream_place(uvws__stream_t* stream, uint8_t** base, size_t* room,
+                        size_t* wanted) {
+  uint8_t* tail;
+  size_t tail_room, tail_wanted;
+  if (stream->lingering || stream->events->alloc == NULL ||
+      !stream->events->alloc(stream, &tail, &tail_room, &tail_wanted))
+    return false;
+  *base = tail;
+  if (room != NULL) *room = tail_room;
+  if (wanted != NULL) *wanted = tail_wanted;
+  return true;
+}
+
 static void on_alloc(uv_handle_t* handle, size_t suggested, uv_buf_t* buf) {
   uvws__stream_t* stream = handle->data;
   uint8_t* base = stream->loop->read_buffer;
   size_t len = UVWS__READ_BUFFER;
   (void)suggested;
-  if (!stream->lingering && stream->events->alloc != NULL &&
-      !stream->events->alloc(stream, &base, &len)) {
-    base = stream->loop->read_buffer;
-    len = UVWS__READ_BUFFER;
-  }
+  if (stream->secure == NULL)
+    (void)uvws__stream_place(stream, &base, &len, NULL);
   buf->base = (char*)base;
   buf->len = len;
 }
 
-static void on_end(uvws__stream_t* stream, int status) {
+void uvws__stream_end_input(uvws__stream_t* stream, int status) {
   uvws__stream_read_stop(stream);
   stream->ended = status;
   if (!stream->lingering)
@@ -408,24 +440,37 @@ static void on_end(uvws__stream_t* stream, int status) {
     stream->events->lingered(stream);
 }
 
+void uvws__stream_deliver(uvws__stream_t* stream, uint8_t* data, size_t len) {
+  if (!stream->lingering) {
+    if (data != NULL) stream->events->read(stream, data, len);
+  } else if (len > stream->discard_left) {
+    stream->events->lingered(stream);
+  } else {
+    stream->discard_left -= len;
+  }
+}
+
 static void on_read(uv_stream_t* handle, ssize_t n, const uv_buf_t* buf) {
   uvws__stream_t* stream = handle->data;
   if (n == 0) return;
-  if (n < 0) {
-    on_end(stream, (int)n);
-  } else if (!stream->lingering) {
-    stream->events->read(stream, (uint8_t*)buf->base, (size_t)n);
-  } else if ((uint64_t)n > stream->discard_left) {
-    stream->events->lingered(stream);
-  } else {
-    stream->discard_left -= (uint64_t)n;
-  }
+  if (n < 0)
+    uvws__stream_end_input(stream, (int)n);
+  else if (stream->secure != NULL)
+    uvws__secure_read(stream->secure, (const uint8_t*)buf->base, (size_t)n);
+  else
+    uvws__stream_deliver(stream, (uint8_t*)buf->base, (size_t)n);
   flush_cork(stream->loop);
+}
+
+int uvws__stream_read_handle(uvws__stream_t* stream) {
+  return uv_read_start(&stream->uv.stream, on_alloc, on_read);
 }
 
 int uvws__stream_read_start(uvws__stream_t* stream) {
   if (stream->reading || stream->ended != 0) return 0;
-  int status = uv_read_start(&stream->uv.stream, on_alloc, on_read);
+  bool waits =
+      stream->secure != NULL && uvws__secure_read_start(stream->secure);
+  int status = waits ? 0 : uvws__stream_read_handle(stream);
   stream->reading = status == 0;
   return status;
 }
@@ -452,15 +497,29 @@ static int say_fin(uvws__stream_t* stream) {
 }
 
 /* To be called whenever the queue may have become empty, but not from inside a
- * call of the owner's. */
+ * call of the owner's. What cannot be said any more is left unsaid. */
 static void linger_on(uvws__stream_t* stream) {
-  if (stream->flushed || uvws__stream_is_waiting(stream)) return;
-  stream->flushed = stream->write_status == 0;
+  if (stream->fin_said || uvws__stream_is_waiting(stream)) return;
+  if (stream->secure != NULL && stream->write_status == 0 &&
+      uvws__secure_end(stream->secure) == UV_EAGAIN)
+    return;
   if (stream->ended != 0) {
     stream->events->lingered(stream);
-  } else if (stream->half_close && stream->flushed) {
+  } else if (stream->half_close && stream->write_status == 0) {
+    stream->fin_said = true;
     if (say_fin(stream) != 0) stream->events->lingered(stream);
   }
+}
+
+/* RFC 8446, 6.1. While lingering, the end of the connection is still to come,
+ * and a peer that has said all may wait for ours. */
+void uvws__stream_end_tls(uvws__stream_t* stream) {
+  if (!stream->lingering) {
+    uvws__stream_end_input(stream, UV_EOF);
+    return;
+  }
+  stream->half_close = true;
+  linger_on(stream);
 }
 
 void uvws__stream_linger(uvws__stream_t* stream, bool half_close,
@@ -479,6 +538,7 @@ static void on_closed(uv_handle_t* handle) {
   uvws__outbox_free(stream->outbox);
   stream->outbox = NULL;
   stream->events->closed(stream);
+  uvws__secure_free(stream->secure);
   uvws__free(stream);
 }
 
@@ -487,6 +547,7 @@ void uvws__stream_close(uvws__stream_t* stream) {
   settle(stream);
   if (stream->loop->cork.owner == stream) empty_cork(&stream->loop->cork);
   uvws__loop_undefer(stream->loop, &stream->turn);
+  if (stream->secure != NULL) uvws__secure_stop(stream->secure);
   uv_close(&stream->uv.handle, on_closed);
 }
 

@@ -5,18 +5,23 @@
  * of bytes. It knows nothing of WebSocket frames. */
 
 #include "net/loop.h"
+#include "protocol/failure.h"
 
 typedef struct uvws__stream_s uvws__stream_t;
 
 /* What a stream tells its owner. None is called from inside a function of this
  * header, except `sent` from uvws__stream_settle(). */
 typedef struct uvws__stream_events_s {
-  /* Where to put the next bytes: false (or NULL) for the loop's read buffer. */
-  bool (*alloc)(uvws__stream_t* stream, uint8_t** base, size_t* len);
+  /* Where to put the next bytes: false (or NULL) for a buffer of the loop's.
+   * There is room for *len; the first *wanted belong there. */
+  bool (*alloc)(uvws__stream_t* stream, uint8_t** base, size_t* len,
+                size_t* wanted);
   /* Bytes came; they may be written to. */
   void (*read)(uvws__stream_t* stream, uint8_t* data, size_t len);
   /* No more will: UV_EOF, or why reading failed. */
   void (*ended)(uvws__stream_t* stream, int status);
+  /* TLS has failed: nothing can be read or written any more. */
+  void (*failed)(uvws__stream_t* stream, uvws__failure_t failure);
   /* So many body bytes are with the kernel. */
   void (*sent)(uvws__stream_t* stream, uint64_t body);
   /* The kernel may have taken something; also while lingering. */
@@ -39,6 +44,7 @@ struct uvws__stream_s {
   const uvws__stream_events_t* events;
   void* owner;
   uvws__loop_t* loop;
+  struct uvws__secure_s* secure; /* TLS, or NULL */
   struct uvws__outbox_s* outbox; /* NULL while nothing waits in memory */
   uvws__deferred_t turn;         /* put off: bytes were queued in this turn */
   uint64_t queued;               /* wire bytes, all that ever were */
@@ -51,7 +57,7 @@ struct uvws__stream_s {
   bool reading;
   bool lingering;
   bool half_close; /* lingering: say FIN once all is written */
-  bool flushed;    /* lingering: all was written */
+  bool fin_said;   /* lingering */
   union {
     uv_handle_t handle;
     uv_stream_t stream;
@@ -141,5 +147,28 @@ void uvws__stream_set_ref(uvws__stream_t* stream, bool referenced);
 
 /* Whether a handle is some stream's. */
 bool uvws__stream_owns(const uv_handle_t* handle);
+
+/* ---- for net/secure.c ---- */
+
+/* Where the owner wants the next bytes: false for a buffer of the loop's. One
+ * of `room` and `wanted`, which see `alloc` above, may be NULL. */
+bool uvws__stream_place(uvws__stream_t* stream, uint8_t** base, size_t* room,
+                        size_t* wanted);
+
+/* Bytes came; while lingering only their number counts. */
+void uvws__stream_deliver(uvws__stream_t* stream, uint8_t* data, size_t len);
+
+/* No more will; or the peer has said so inside TLS. */
+void uvws__stream_end_input(uvws__stream_t* stream, int status);
+void uvws__stream_end_tls(uvws__stream_t* stream);
+
+/* The kernel takes nothing more. */
+void uvws__stream_fail_writing(uvws__stream_t* stream, int status);
+
+/* It may take more again, or has taken something. */
+void uvws__stream_resume(uvws__stream_t* stream);
+
+/* As uv_read_start(). */
+int uvws__stream_read_handle(uvws__stream_t* stream);
 
 #endif /* UVWS_SRC_NET_STREAM_H_ */

@@ -100,6 +100,14 @@
   X(HIGH_WATER, UV_ENOBUFS, 1008, 0,                                           \
     "the peer reads more slowly than it is sent to")                           \
   X(SOURCE_UTF8, UVWS_EUTF8, 1011, 0, "the source's text is not UTF-8")        \
+  /* TLS: there is often a better text */                                      \
+  X(TLS, UVWS_ETLS, 1006, 0, "TLS failed")                                     \
+  X(TLS_MISSING, UVWS_ETLS, 1006, 0, "the peer does not speak TLS")            \
+  X(TLS_UNEXPECTED, UVWS_ETLS, 1006, 400,                                      \
+    "the peer speaks TLS, this connection does not")                           \
+  X(TLS_ALERT, UVWS_ETLS, 1006, 0, "the peer ended TLS")                       \
+  X(TLS_CERTIFICATE, UVWS_ECERT, 1006, 0,                                      \
+    "the peer's certificate was refused")                                      \
   X(ABORTED, UV_ECONNABORTED, 1006, 0,                                         \
     "closed before the connection was established")
 

@@ -38,8 +38,11 @@ static const char* const owned[] = {"Connection", "Content-Length",
 static const struct {
   const char* prefix;
   long port;
-} origins[] = {
-    {"http://", 80}, {"https://", 443}, {"ws://", 80}, {"wss://", 443}};
+  bool secure;
+} origins[] = {{"http://", 80, false},
+               {"https://", 443, true},
+               {"ws://", 80, false},
+               {"wss://", 443, true}};
 
 static const struct {
   unsigned status;
@@ -188,14 +191,15 @@ static bool host_is_valid(const uvws__head_t* head) {
 /* Whether the origin's host and port are those of the Host header. A Host
  * without a port takes the default of the origin's scheme: behind a proxy that
  * ends TLS the server does not know its own. */
-static bool origin_is(const char* origin, const char* host) {
+static bool origin_is(const char* origin, const char* host, bool secure) {
   for (size_t i = 0; i < COUNT_OF(origins); i++) {
     const size_t len = strlen(origins[i].prefix);
     authority_t theirs;
     authority_t ours;
 
     if (uvws__matches_nocase(origin, origins[i].prefix, len))
-      return parse_authority(origin + len, origins[i].port, &theirs) &&
+      return (origins[i].secure || !secure) &&
+             parse_authority(origin + len, origins[i].port, &theirs) &&
              parse_authority(host, origins[i].port, &ours) &&
              theirs.port == ours.port && theirs.host.len == ours.host.len &&
              uvws__matches_nocase(theirs.host.at, ours.host.at, ours.host.len);
@@ -203,13 +207,13 @@ static bool origin_is(const char* origin, const char* host) {
   return false;
 }
 
-bool uvws__handshake_same_origin(const uvws__head_t* head) {
+bool uvws__handshake_same_origin(const uvws__head_t* head, bool secure) {
   const char* origin = first(head, "Origin");
   const char* host = first(head, "Host");
 
   if (origin == NULL) return true;
   return host != NULL && !is_repeated(head, "Origin") &&
-         origin_is(origin, host);
+         origin_is(origin, host, secure);
 }
 
 /* Server: checking a request */

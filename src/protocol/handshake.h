@@ -60,7 +60,7 @@ const char* uvws__handshake_resource(const uvws__head_t* head);
 
 /* Whether the Origin header is absent, or names the host (and port) that the
  * request was sent to, compared with scheme default ports filled in. */
-bool uvws__handshake_same_origin(const uvws__head_t* head);
+bool uvws__handshake_same_origin(const uvws__head_t* head, bool secure);
 
 /* The `index`-th subprotocol that the request offers, over all its
  * Sec-WebSocket-Protocol lines: its length is put into *len; NULL when there

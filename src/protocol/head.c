@@ -119,6 +119,13 @@ static byte_class_t class_of(uint8_t c) {
   return c >= ' ' && c != 0x7f ? ASCII : CONTROL;
 }
 
+/* RFC 8446, 5.1: a record with an alert or of a handshake, where HTTP should
+ * begin. */
+static bool is_tls(place_t place, uint8_t c) {
+  return (place == BEFORE_REQUEST || place == BEFORE_STATUS) &&
+         (c == 0x15 || c == 0x16);
+}
+
 /* How many of the bytes may go to llhttp. Fewer than `len` when the head ends
  * there, or when the next byte is at fault: then *failure is set. */
 static size_t scan(uvws__head_t* head, const uint8_t* data, size_t len,
@@ -132,7 +139,8 @@ static size_t scan(uvws__head_t* head, const uint8_t* data, size_t len,
     if (head->n_bytes == head->max_bytes) {
       *failure = UVWS__FAIL_HTTP_HEAD_SIZE;
     } else if (to == NOWHERE) {
-      *failure = UVWS__FAIL_HTTP_SYNTAX;
+      *failure = is_tls(from, data[n]) ? UVWS__FAIL_TLS_UNEXPECTED
+                                       : UVWS__FAIL_HTTP_SYNTAX;
     } else if (from == LINE_START && to == NAME &&
                head->n_lines++ == head->max_fields) {
       *failure = UVWS__FAIL_HTTP_HEADER_COUNT;

@@ -58,7 +58,7 @@ static void ask_request(const uvws__head_t* head) {
   size_t len;
   CHECK(uvws__head_method(head)[0] != '\0');
   CHECK(uvws__head_target(head)[0] != '\0');
-  (void)uvws__handshake_same_origin(head);
+  (void)uvws__handshake_same_origin(head, false);
   unsigned n = 0;
   while (uvws__handshake_offered_protocol(head, n, &len) != NULL) n++;
   if (uvws__handshake_check_request(head) != UVWS__OK) return;

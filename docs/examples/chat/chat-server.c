@@ -1,7 +1,10 @@
 /* A chat room. Whoever connects to ws://127.0.0.1:PORT/?nick=NAME hears what
  * the others say, one line in each text message.
  *
- *   chat-server [PORT]     8080 unless given; 0 takes a free port */
+ *   chat-server [--cert FILE --key FILE] [PORT]
+ *
+ * The port is 8080 unless given; 0 takes a free one. With a certificate and its
+ * key the room is at wss://localhost:PORT/. */
 #include <ctype.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -171,8 +174,16 @@ static void on_error(uvws_server_t* server, int status) {
   fprintf(stderr, "chat-server: accept: %s\n", uvws_strerror(status));
 }
 
+static void on_tls_error(uvws_server_t* server, int status,
+                         const char* reason) {
+  (void)server;
+  (void)status;
+  fprintf(stderr, "chat-server: %s\n", reason);
+}
+
 static const uvws_server_events_t server_events = {
-    UVWS_SERVER_EVENTS_INIT, .request = on_request, .error = on_error};
+    UVWS_SERVER_EVENTS_INIT, .request = on_request, .error = on_error,
+    .tls_error = on_tls_error};
 
 /* The first signal ends everything within two seconds, a second one at once. */
 static void on_signal(uv_signal_t* signal, int number) {
@@ -181,16 +192,38 @@ static void on_signal(uv_signal_t* signal, int number) {
   uv_close((uv_handle_t*)signal, NULL);
 }
 
+static uvws_tls_t* make_tls(const uvws_tls_certificate_t* certificate) {
+  uvws_tls_options_t options;
+  uvws_tls_t* tls;
+  char why[256];
+  uvws_tls_options_init(&options);
+  options.certificates = certificate;
+  options.n_certificates = 1;
+  if (uvws_tls_new(&tls, &options, why, sizeof(why)) == 0) return tls;
+  fprintf(stderr, "chat-server: %s\n", why);
+  exit(1);
+}
+
 int main(int argc, char** argv) {
   uvws_server_options_t options;
   uvws_server_t server;
   uv_signal_t signals[2];
   struct sockaddr_in address;
   int len = sizeof(address);
+  uvws_tls_certificate_t certificate = {NULL};
   char* end = "";
-  long port = argc > 1 ? strtol(argv[1], &end, 10) : 8080;
-  if (argc > 2 || *end != '\0' || port < 0 || port > 65535) {
-    fprintf(stderr, "usage: %s [PORT]\n", argv[0]);
+  int at = 1;
+  for (; at + 1 < argc && strncmp(argv[at], "--", 2) == 0; at += 2) {
+    if (strcmp(argv[at], "--cert") == 0)
+      certificate.cert_file = argv[at + 1];
+    else if (strcmp(argv[at], "--key") == 0)
+      certificate.key_file = argv[at + 1];
+    else
+      break;
+  }
+  long port = at < argc ? strtol(argv[at], &end, 10) : 8080;
+  if (argc > at + 1 || *end != '\0' || port < 0 || port > 65535) {
+    fprintf(stderr, "usage: %s [--cert FILE --key FILE] [PORT]\n", argv[0]);
     return 2;
   }
 
@@ -200,13 +233,18 @@ int main(int argc, char** argv) {
   options.max_message = MAX_TEXT; /* more is answered with close code 1009 */
   options.high_water = MAX_QUEUE; /* and a slower reader with 1008 */
   options.high_water_policy = UVWS_HIGH_WATER_CLOSE;
+  bool is_secure = certificate.cert_file != NULL;
+  if (is_secure) options.tls = make_tls(&certificate);
   int status = uvws_server_init(loop, &server, &server_events, &options);
   if (status != 0) die("init", status);
+  uvws_tls_unref(options.tls);
   uv_ip4_addr("127.0.0.1", (int)port, &address);
   status = uvws_listen(&server, (const struct sockaddr*)&address, 0, 128);
   if (status != 0) die("listen", status);
   uvws_server_getsockname(&server, (struct sockaddr*)&address, &len);
-  printf("listening on ws://127.0.0.1:%d/\n", ntohs(address.sin_port));
+  printf("listening on %s:%d/\n",
+         is_secure ? "wss://localhost" : "ws://127.0.0.1",
+         ntohs(address.sin_port));
   fflush(stdout);
 
   for (int i = 0; i < 2; i++) {

@@ -4,7 +4,10 @@
  * is being typed; from a file or a pipe it gives up then, as programs do whose
  * input nobody would type again.
  *
- *   chat URL NICK */
+ *   chat [--ca FILE] [--insecure] URL NICK
+ *
+ * Of a wss: URL the certificate must be of an authority in FILE, or of one that
+ * the system trusts, unless --insecure says that anybody will do. */
 #include <ctype.h>
 #include <errno.h>
 #include <signal.h>
@@ -403,14 +406,33 @@ static char* url_with_nick(const char* url, const char* nick) {
   return result;
 }
 
+static uvws_tls_t* make_tls(const uvws_tls_options_t* options) {
+  uvws_tls_t* tls;
+  char why[256];
+  if (uvws_tls_new(&tls, options, why, sizeof(why)) == 0) return tls;
+  fprintf(stderr, "chat: %s\n", why);
+  exit(1);
+}
+
 int main(int argc, char** argv) {
   static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
   static const char* const protocols[] = {"chat"};
   static chat_t chat;
   uvws_options_t options;
   uv_signal_t signals[3];
-  if (argc != 3) {
-    fprintf(stderr, "usage: %s URL NICK\n", argv[0]);
+  uvws_tls_options_t tls;
+  uvws_tls_options_init(&tls);
+  int at = 1;
+  for (; at < argc - 2 && strncmp(argv[at], "--", 2) == 0; at++) {
+    if (strcmp(argv[at], "--insecure") == 0)
+      tls.flags |= UVWS_TLS_INSECURE;
+    else if (strcmp(argv[at], "--ca") == 0)
+      tls.ca_file = argv[++at];
+    else
+      break;
+  }
+  if (argc != at + 2) {
+    fprintf(stderr, "usage: %s [--ca FILE] [--insecure] URL NICK\n", argv[0]);
     return 2;
   }
 
@@ -418,21 +440,23 @@ int main(int argc, char** argv) {
   signal(SIGPIPE, SIG_IGN);
   /* Each line is flushed, and leaves in one piece. */
   setvbuf(stdout, NULL, _IOFBF, 2 * MAX_LINE);
-  chat.url = argv[1];
+  chat.url = argv[at];
   chat.last_sent = &chat.sent;
   chat.reconnect.data = &chat;
   chat.reconnect.ws.data = &chat;
   uvws_options_init(&options);
   options.protocols = protocols;
   options.n_protocols = 1;
-  char* url = url_with_nick(argv[1], argv[2]);
+  options.tls = make_tls(&tls);
+  char* url = url_with_nick(argv[at], argv[at + 1]);
   int status = url == NULL
                    ? UV_ENOMEM
                    : uvws_reconnect_start(loop, &chat.reconnect, url, &options,
                                           &events, &reconnect_events, NULL);
   free(url);
+  uvws_tls_unref(options.tls);
   if (status != 0) {
-    complain(&chat, argv[1], uvws_strerror(status));
+    complain(&chat, chat.url, uvws_strerror(status));
     return 1;
   }
 

@@ -1,7 +1,11 @@
 /* A WebSocket client that sends back every message until the peer closes, for
  * each URL in turn.
  *
- *   echo-client [--max-message BYTES] [--max-fragments N] URL... */
+ *   echo-client [--max-message BYTES] [--max-fragments N] [--ca FILE]
+ *               [--insecure] URL...
+ *
+ * Of wss: URLs the certificate must be of an authority in FILE, or of one that
+ * the system trusts, unless --insecure says that anybody will do. */
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -49,32 +53,51 @@ static void on_close(uvws_t* ws, const uvws_close_event_t* event) {
 static const uvws_events_t events = {UVWS_EVENTS_INIT, .message = on_message,
                                      .error = on_error, .close = on_close};
 
+static uvws_tls_t* make_tls(const uvws_tls_options_t* options) {
+  uvws_tls_t* tls;
+  char why[256];
+  if (uvws_tls_new(&tls, options, why, sizeof(why)) == 0) return tls;
+  fprintf(stderr, "echo-client: %s\n", why);
+  exit(1);
+}
+
 int main(int argc, char** argv) {
   client_t client = {.unclean = false};
+  uvws_tls_options_t tls;
   uvws_t ws;
   int i = 1;
   uvws_options_init(&client.options);
-  for (; i + 1 < argc && strncmp(argv[i], "--", 2) == 0; i += 2) {
-    unsigned long long value = strtoull(argv[i + 1], NULL, 10);
-    if (strcmp(argv[i], "--max-message") == 0)
-      client.options.max_message = value;
-    else if (strcmp(argv[i], "--max-fragments") == 0)
-      client.options.max_fragments = (uint32_t)value;
+  uvws_tls_options_init(&tls);
+  for (; i + 1 < argc && strncmp(argv[i], "--", 2) == 0; i++) {
+    const char* value = argv[i + 1];
+    if (strcmp(argv[i], "--insecure") == 0) {
+      tls.flags |= UVWS_TLS_INSECURE;
+      continue;
+    }
+    if (strcmp(argv[i++], "--max-message") == 0)
+      client.options.max_message = strtoull(value, NULL, 10);
+    else if (strcmp(argv[i - 1], "--max-fragments") == 0)
+      client.options.max_fragments = (uint32_t)strtoul(value, NULL, 10);
+    else if (strcmp(argv[i - 1], "--ca") == 0)
+      tls.ca_file = value;
     else
       argc = 0;
   }
   if (i >= argc) {
     fprintf(stderr,
-            "usage: %s [--max-message BYTES] [--max-fragments N] URL...\n",
+            "usage: %s [--max-message BYTES] [--max-fragments N] [--ca FILE]"
+            " [--insecure] URL...\n",
             argv[0]);
     return 2;
   }
   client.urls = argv + i;
+  client.options.tls = make_tls(&tls);
   signal(SIGPIPE, SIG_IGN);
   uvws_init(uv_default_loop(), &ws, &events);
   uvws_set_binary_type(&ws, UVWS_ARRAYBUFFER);
   ws.data = &client;
   next_url(&ws);
   uv_run(uv_default_loop(), UV_RUN_DEFAULT);
+  uvws_tls_unref(client.options.tls);
   return client.unclean;
 }

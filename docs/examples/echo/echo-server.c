@@ -1,10 +1,11 @@
 /* A WebSocket server that sends every message back as it came.
  *
  *   echo-server [--host H] [--port N] [--pipe PATH] [--max-message BYTES]
- *               [--max-fragments N] [--stream yes]
+ *               [--max-fragments N] [--stream yes] [--cert FILE --key FILE]
  *
  * With --stream messages go back in parts as they come, in bounded memory, and
- * have no limit but the one that is given. */
+ * have no limit but the one that is given. With a certificate and its key the
+ * server speaks TLS: wss. */
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -79,8 +80,16 @@ static void on_error(uvws_server_t* server, int status) {
   fprintf(stderr, "echo-server: accept: %s\n", uvws_strerror(status));
 }
 
+static void on_tls_error(uvws_server_t* server, int status,
+                         const char* reason) {
+  (void)server;
+  (void)status;
+  fprintf(stderr, "echo-server: %s\n", reason);
+}
+
 static const uvws_server_events_t server_events = {
-    UVWS_SERVER_EVENTS_INIT, .request = on_request, .error = on_error};
+    UVWS_SERVER_EVENTS_INIT, .request = on_request, .error = on_error,
+    .tls_error = on_tls_error};
 
 /* The first signal ends everything within a second, the second at once. */
 static void on_signal(uv_signal_t* signal, int number) {
@@ -89,7 +98,20 @@ static void on_signal(uv_signal_t* signal, int number) {
   uv_close((uv_handle_t*)signal, NULL);
 }
 
-static void listen_tcp(uvws_server_t* server, const char* host, int port) {
+static uvws_tls_t* make_tls(const uvws_tls_certificate_t* certificate) {
+  uvws_tls_options_t options;
+  uvws_tls_t* tls;
+  char why[256];
+  uvws_tls_options_init(&options);
+  options.certificates = certificate;
+  options.n_certificates = 1;
+  if (uvws_tls_new(&tls, &options, why, sizeof(why)) == 0) return tls;
+  fprintf(stderr, "echo-server: %s\n", why);
+  exit(1);
+}
+
+static void listen_tcp(uvws_server_t* server, const char* scheme,
+                       const char* host, int port) {
   struct sockaddr_storage address;
   int len = sizeof(address);
   int status = uv_ip4_addr(host, port, (struct sockaddr_in*)&address);
@@ -102,14 +124,15 @@ static void listen_tcp(uvws_server_t* server, const char* host, int port) {
   bool six = address.ss_family == AF_INET6;
   port = ntohs(six ? ((struct sockaddr_in6*)&address)->sin6_port
                    : ((struct sockaddr_in*)&address)->sin_port);
-  printf(six ? "listening on ws://[%s]:%d/\n" : "listening on ws://%s:%d/\n",
-         host, port);
+  printf(six ? "listening on %s://[%s]:%d/\n" : "listening on %s://%s:%d/\n",
+         scheme, host, port);
 }
 
 int main(int argc, char** argv) {
   uvws_server_options_t options;
   uvws_server_t server;
   uv_signal_t signals[2];
+  uvws_tls_certificate_t certificate = {NULL};
   const char* host = "127.0.0.1";
   const char* pipe = NULL;
   int port = 9001;
@@ -122,7 +145,8 @@ int main(int argc, char** argv) {
     if (value == NULL || strncmp(argv[i], "--", 2) != 0) {
       fprintf(stderr,
               "usage: %s [--host H] [--port N] [--pipe PATH]"
-              " [--max-message BYTES] [--max-fragments N] [--stream yes]\n",
+              " [--max-message BYTES] [--max-fragments N] [--stream yes]"
+              " [--cert FILE --key FILE]\n",
               argv[0]);
       return 2;
     }
@@ -138,6 +162,10 @@ int main(int argc, char** argv) {
       options.max_fragments = (uint32_t)strtoul(value, NULL, 10);
     else if (strcmp(argv[i], "--stream") == 0)
       streams = true;
+    else if (strcmp(argv[i], "--cert") == 0)
+      certificate.cert_file = value;
+    else if (strcmp(argv[i], "--key") == 0)
+      certificate.key_file = value;
     else
       die(argv[i], UV_EINVAL);
   }
@@ -147,16 +175,19 @@ int main(int argc, char** argv) {
     options.max_fragments = UINT32_MAX;
   }
 
+  bool is_secure = certificate.cert_file != NULL;
+  if (is_secure) options.tls = make_tls(&certificate);
   uv_loop_t* loop = uv_default_loop();
   signal(SIGPIPE, SIG_IGN);
   int status = uvws_server_init(loop, &server, &server_events, &options);
   if (status != 0) die("init", status);
+  uvws_tls_unref(options.tls);
   if (pipe != NULL) {
     status = uvws_listen_pipe(&server, pipe, 4096);
     if (status != 0) die(pipe, status);
     printf("listening on %s\n", pipe);
   } else {
-    listen_tcp(&server, host, port);
+    listen_tcp(&server, is_secure ? "wss" : "ws", host, port);
   }
   fflush(stdout);
   for (int i = 0; i < 2; i++) {
