@@ -255,6 +255,8 @@ static void on_progress(uvws__stream_t* stream) {
 static void on_write_failed(uvws__stream_t* stream, int status) {
   uvws__cause_t cause = uvws__cause_of_status(status);
   uvws__conn_t* conn = stream->owner;
+  const uvws__tls_result_t* tls = uvws__stream_tls(stream);
+  if (status == UVWS_ETLS && tls->text != NULL) cause.text = tls->text;
   uvws__flow_lost(conn, status);
   uvws__conn_event(conn, UVWS__EVENT_MUTE, &cause);
 }
@@ -361,9 +363,10 @@ static void release(uvws__conn_t* conn) {
   uvws__loop_undefer(conn->loop, &conn->resume);
   if (opening != NULL) uvws__loop_undefer(conn->loop, &opening->deferred);
   if (conn->stream != NULL) {
-    /* RFC 6455, 7.1.4: both close frames made it. */
+    /* RFC 6455, 7.1.4: both close frames made it, whatever became of TLS's own
+     * goodbye. */
     conn->clean = conn->close_sent && conn->code != 0 &&
-                  !uvws__stream_is_waiting(conn->stream) &&
+                  uvws__stream_queue_size(conn->stream) == 0 &&
                   conn->stream->write_status == 0;
     uvws__stats_keep(conn);
     uvws__stream_close(conn->stream);

@@ -95,7 +95,10 @@ static bool prepare_tls(uvws__opening_t* opening, const uvws__url_t* url,
       options->server_name == NULL ? url->host : options->server_name;
   opening->tls = uvws_tls_ref(tls);
   opening->port = url->port;
-  opening->server_name = uvws__strndup(name, strlen(name));
+  /* RFC 6066, 3: without the dot that may end a host name in the DNS. */
+  size_t len = strlen(name);
+  if (len > 1 && name[len - 1] == '.') len--;
+  opening->server_name = uvws__strndup(name, len);
   return opening->server_name != NULL;
 }
 

@@ -65,13 +65,19 @@ static void end_quietly(uvws_request_t* request) {
   uvws__stream_linger(request->stream, true, settings->max_discard);
 }
 
+/* Nothing can be said before the TLS handshake is over. */
+static bool is_mute(const uvws_request_t* request) {
+  const uvws__tls_result_t* tls = uvws__stream_tls(request->stream);
+  return tls != NULL && tls->version == 0;
+}
+
 /* Sends a response and ends the connection. Without memory for the response the
  * end is the answer. */
 static void end_with(uvws_request_t* request, uvws__text_t response) {
   uvws__stream_t* stream = request->stream;
   /* `abort` may have closed the stream, by way of the server. */
   bool terminating = request->server->terminating;
-  uint8_t* room = response.data == NULL || terminating
+  uint8_t* room = response.data == NULL || terminating || is_mute(request)
                       ? NULL
                       : uvws__stream_reserve(stream, response.len, 0);
   if (room == NULL) {
@@ -100,6 +106,15 @@ static void tell_abort(uvws_request_t* request, int status) {
     server->events->abort(server->shell, request, status);
 }
 
+/* TLS failed with somebody whom the user does not know yet. */
+static void tell_tls_error(uvws_request_t* request, uvws__failure_t failure) {
+  uvws__server_t* server = request->server;
+  const char* text = uvws__stream_tls(request->stream)->text;
+  if (!SERVER_EMITS(server, tls_error)) return;
+  if (text == NULL) text = uvws__failure_text(failure);
+  server->events->tls_error(server->shell, uvws__failure_status(failure), text);
+}
+
 static void on_deadline(uvws__deadline_t* deadline) {
   uvws_request_t* request =
       UVWS__CONTAINER_OF(deadline, uvws_request_t, deadline);
@@ -107,7 +122,10 @@ static void on_deadline(uvws__deadline_t* deadline) {
     uvws__stream_close(request->stream);
     return;
   }
-  if (request->state == UNDECIDED) tell_abort(request, UVWS_ETIMEOUT);
+  if (request->state == UNDECIDED)
+    tell_abort(request, UVWS_ETIMEOUT);
+  else if (is_mute(request))
+    tell_tls_error(request, UVWS__FAIL_HANDSHAKE_TIMEOUT);
   refuse(request, UVWS__FAIL_HANDSHAKE_TIMEOUT);
 }
 
@@ -237,15 +255,15 @@ static void on_ended(uvws__stream_t* stream, int status) {
 static void on_failed(uvws__stream_t* stream, uvws__failure_t failure) {
   uvws_request_t* request = stream->owner;
   uvws__server_t* server = request->server;
-  int status = uvws__failure_status(failure);
-  const char* text = uvws__stream_tls(stream)->text;
   if (request->state == UNDECIDED)
-    tell_abort(request, status);
-  else if (SERVER_EMITS(server, tls_error))
-    server->events->tls_error(
-        server->shell, status,
-        text == NULL ? uvws__failure_text(failure) : text);
-  end_quietly(request);
+    tell_abort(request, uvws__failure_status(failure));
+  else
+    tell_tls_error(request, failure);
+  /* Either may have closed the stream, by way of the server. */
+  if (server->terminating)
+    close_stream(request);
+  else
+    end_quietly(request);
 }
 
 static void on_write_failed(uvws__stream_t* stream, int status) {

@@ -107,6 +107,10 @@ static bool has_authorities(const uvws_tls_options_t* options) {
   return options->ca_file != NULL || options->ca != NULL;
 }
 
+static bool asks_clients(const uvws_tls_options_t* options) {
+  return options->flags & (UVWS_TLS_ASK_CLIENT | UVWS_TLS_REQUIRE_CLIENT);
+}
+
 static int read_authorities(material_t* material,
                             const uvws_tls_options_t* options) {
   int status = 0;
@@ -180,6 +184,10 @@ int uvws_tls_new(uvws_tls_t** tls, const uvws_tls_options_t* from, char* why,
   material_t material = {.why = why, .size = size};
   if (why != NULL && size > 0) why[0] = '\0';
   int status = uvws__read_sized(&options, from, &defaults, sizeof(defaults));
+  if (status == 0 && asks_clients(&options) && !has_authorities(&options) &&
+      options.verify == NULL)
+    status = complain(&material, UV_EINVAL, "client certificates",
+                      "there is no authority to trust");
   if (status == 0) status = read_material(&material, &options);
   if (status == 0) status = make(tls, &options, &material);
   clear_material(&material);

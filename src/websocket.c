@@ -107,7 +107,8 @@ int uvws_connect(uvws_t* ws, const char* text, const uvws_options_t* from) {
   else if (!uvws__protocols_are_valid(options.protocols, options.n_protocols))
     status = UVWS_ESYNTAX;
   else if (!origin_is_valid(options.origin) ||
-           !server_name_is_valid(options.server_name))
+           !server_name_is_valid(options.server_name) ||
+           (url.secure && !server_name_is_valid(url.host)))
     status = UV_EINVAL;
   else
     status = uvws__fields_read(options.headers, options.n_headers, &fields);

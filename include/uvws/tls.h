@@ -46,7 +46,8 @@ enum {
   UVWS_TLS_SYSTEM_CA = 0x04,   /* the system's trust store in addition to the
                                   authorities given */
   UVWS_TLS_ASK_CLIENT = 0x08,  /* a server asks for a certificate; one that is
-                                  sent must be good */
+                                  sent must be good. Such a server resumes no
+                                  sessions, which may forget it */
   UVWS_TLS_REQUIRE_CLIENT = 0x10, /* a server refuses clients without a good
                                      certificate */
   UVWS_TLS_NO_RESUMPTION = 0x20   /* each connection has a full handshake */
@@ -136,7 +137,8 @@ UVWS_EXTERN void uvws_tls_options_init_sized(uvws_tls_options_t* options,
  *   UVWS_ETLS  a certificate, key or list cannot be read or does not fit the
  *              other; the TLS library does not have such versions
  *   UV_EINVAL  options->size was not set, a list of certificates is NULL, there
- *              is a certificate without a key
+ *              is a certificate without a key, or clients are asked for theirs
+ *              and there is neither an authority nor a verify hook
  *   UV_ENOENT, UV_EACCES and whatever reading a file reports; UV_ENOMEM */
 UVWS_EXTERN int uvws_tls_new(uvws_tls_t** tls,
                              const uvws_tls_options_t* options, char* why,
@@ -166,10 +168,11 @@ struct uvws_tls_info_s {
   void* reserved[4];
 };
 
-/** Fills `*info`: from `open` until `close`, inside `error` and `close` too; at
- * other times, and for a connection without TLS, everything is 0 and "". What
- * it points to is valid until the callback returns, or outside of one until the
- * loop runs on. */
+/** Fills `*info` with what is known so far, from uvws_connect() or uvws_accept()
+ * until `close`, inside which it may still be asked; at other times, and for a
+ * connection without TLS, everything is 0 and "", `alert` -1. What it points to
+ * is valid until the callback returns, or outside of one until the loop runs
+ * on. */
 UVWS_EXTERN void uvws_tls_info(const uvws_t* ws, uvws_tls_info_t* info);
 
 /** The same of a client whose request is being decided, for instance to look at

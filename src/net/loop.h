@@ -12,6 +12,7 @@
 #define UVWS__CORK_SIZE   (64 * 1024)
 #define UVWS__CORK_MARKS  2048
 #define UVWS__RANDOM_POOL 4096
+#define UVWS__RECORD_SIZE (16 * 1024)
 
 /* The struct that a deferred call, a deadline, is a member of. */
 #define UVWS__CONTAINER_OF(ptr, type, member) \
@@ -67,6 +68,7 @@ typedef struct uvws__loop_s {
   uvws__cork_t cork;
   uint8_t read_buffer[UVWS__READ_BUFFER];
   uint8_t plain_buffer[UVWS__READ_BUFFER]; /* TLS: decrypted from the other */
+  uint8_t record[UVWS__RECORD_SIZE];       /* TLS: gathered to be encrypted */
 } uvws__loop_t;
 
 /* Finds or makes what the loop's sockets share and counts one more user. */

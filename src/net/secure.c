@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "alloc.h"
+#include "uvws.h"
 
 /* In. Ciphertext comes in the loop's read buffer. The engine takes it record by
  * record, and what it decrypts goes straight to its place: the message's own
@@ -87,25 +88,70 @@ static int on_send(void* owner, const uint8_t* data, size_t len) {
   return status;
 }
 
+/* Where in a list of buffers. */
+typedef struct place_s {
+  const uv_buf_t* buf;
+  const uv_buf_t* end;
+  size_t offset;
+} place_t;
+
+static void advance(place_t* place, size_t n) {
+  while (place->buf != place->end && n >= place->buf->len - place->offset) {
+    n -= place->buf->len - place->offset;
+    place->buf++;
+    place->offset = 0;
+  }
+  place->offset += n;
+}
+
+/* The next bytes, as many as one record may have: where they lie, or gathered
+ * from several buffers, so that a header does not leave in a record, and a
+ * segment, of its own. */
+static size_t next_bytes(uvws__secure_t* secure, const place_t* place,
+                         const uint8_t** data) {
+  uint8_t* record = secure->stream->loop->record;
+  size_t len = place->buf->len - place->offset;
+  *data = (const uint8_t*)place->buf->base + place->offset;
+  if (len >= UVWS__RECORD_SIZE || place->buf + 1 == place->end) return len;
+  *data = record;
+  size_t n = 0;
+  place_t from = *place;
+  while (from.buf != from.end && n < UVWS__RECORD_SIZE) {
+    len = from.buf->len - from.offset;
+    if (len > UVWS__RECORD_SIZE - n) len = UVWS__RECORD_SIZE - n;
+    if (len > 0) memcpy(record + n, from.buf->base + from.offset, len);
+    n += len;
+    advance(&from, len);
+  }
+  return n;
+}
+
 int uvws__secure_try_write(uvws__secure_t* secure, const uv_buf_t* bufs,
                            unsigned n) {
   enum { MOST = 1 << 30 }; /* the sum is an int */
-  int total = 0, sent = UVWS__TLS_AGAIN;
-  if (secure->failed) return UV_EPROTO;
+  place_t place = {bufs, bufs + n, 0};
+  int total = 0;
+  if (secure->failed) return UVWS_ETLS;
   if (!secure->open) return UV_EAGAIN;
-  for (unsigned i = 0; i < n && total < MOST; i++) {
-    const uint8_t* at = (const uint8_t*)bufs[i].base;
-    size_t left = bufs[i].len;
-    for (; left > 0 && total < MOST; left -= (size_t)sent, at += sent) {
-      sent = uvws__tls_write(secure->tls, at, left);
-      if (sent <= 0) break;
+  advance(&place, 0);
+  while (place.buf != place.end && total < MOST) {
+    const uint8_t* data;
+    size_t len = next_bytes(secure, &place, &data);
+    int sent = uvws__tls_write(secure->tls, data, len);
+    if (sent > 0) {
       total += sent;
+      advance(&place, (size_t)sent);
+    } else if (total > 0) {
+      break;
+    } else {
+      switch (sent) {
+        case UVWS__TLS_AGAIN: return UV_EAGAIN;
+        case UVWS__TLS_LOST: return secure->lost;
+        default: return UVWS_ETLS;
+      }
     }
-    if (left > 0) break;
   }
-  if (total > 0 || sent > 0) return total;
-  if (sent == UVWS__TLS_AGAIN) return UV_EAGAIN;
-  return sent == UVWS__TLS_LOST ? secure->lost : UV_EPROTO;
+  return total;
 }
 
 bool uvws__secure_is_writing(const uvws__secure_t* secure) {
@@ -123,7 +169,7 @@ int uvws__secure_end(uvws__secure_t* secure) {
   switch (uvws__tls_close(secure->tls)) {
     case 0: return 0;
     case UVWS__TLS_AGAIN: return UV_EAGAIN;
-    default: return UV_EPROTO;
+    default: return UVWS_ETLS;
   }
 }
 
@@ -196,7 +242,7 @@ static bool take(uvws__secure_t* secure) {
   (void)uvws__stream_place(stream, &out, NULL, &len);
   size_t n = decrypt(secure, out, len);
   if (n > 0) {
-    uvws__stream_deliver(stream, out, n);
+    if (!stream->lingering) uvws__stream_deliver(stream, out, n);
     return true;
   }
   if (secure->ending == UVWS__TLS_CLOSED) {
@@ -232,10 +278,10 @@ static void keep(uvws__secure_t* secure) {
 
 void uvws__secure_read(uvws__secure_t* secure, const uint8_t* data,
                        size_t len) {
-  if (secure->over) {
+  /* While lingering all that comes counts, not only what stands in it. */
+  if (secure->stream->lingering)
     uvws__stream_deliver(secure->stream, NULL, len);
-    return;
-  }
+  if (secure->over || uv_is_closing(&secure->stream->uv.handle)) return;
   uvws__tls_feed(secure->tls, data, len);
   pump(secure);
   keep(secure);

@@ -442,7 +442,7 @@ void uvws__stream_end_input(uvws__stream_t* stream, int status) {
 
 void uvws__stream_deliver(uvws__stream_t* stream, uint8_t* data, size_t len) {
   if (!stream->lingering) {
-    if (data != NULL) stream->events->read(stream, data, len);
+    stream->events->read(stream, data, len);
   } else if (len > stream->discard_left) {
     stream->events->lingered(stream);
   } else {

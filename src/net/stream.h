@@ -155,7 +155,7 @@ bool uvws__stream_owns(const uv_handle_t* handle);
 bool uvws__stream_place(uvws__stream_t* stream, uint8_t** base, size_t* room,
                         size_t* wanted);
 
-/* Bytes came; while lingering only their number counts. */
+/* Bytes came; while lingering only their number counts, and `data` is NULL. */
 void uvws__stream_deliver(uvws__stream_t* stream, uint8_t* data, size_t len);
 
 /* No more will; or the peer has said so inside TLS. */

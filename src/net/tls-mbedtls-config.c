@@ -268,11 +268,12 @@ static uvws__tls_made_t configure(const maker_t* maker, mbedtls_ssl_config* ssl,
       ssl, is_server ? MBEDTLS_SSL_IS_SERVER : MBEDTLS_SSL_IS_CLIENT,
       MBEDTLS_SSL_TRANSPORT_STREAM, MBEDTLS_SSL_PRESET_DEFAULT);
   if (code != 0) return bad(maker, "TLS cannot be set up", code);
-  int auth = setup->insecure ? MBEDTLS_SSL_VERIFY_OPTIONAL
-                             : MBEDTLS_SSL_VERIFY_REQUIRED;
+  int auth = MBEDTLS_SSL_VERIFY_REQUIRED;
   if (is_server && !setup->require_client)
     auth = setup->ask_client ? MBEDTLS_SSL_VERIFY_OPTIONAL
                              : MBEDTLS_SSL_VERIFY_NONE;
+  else if (!is_server && setup->insecure)
+    auth = MBEDTLS_SSL_VERIFY_OPTIONAL;
   mbedtls_ssl_conf_authmode(ssl, auth);
   mbedtls_ssl_conf_rng(ssl, uvws__tls_random, NULL);
   mbedtls_ssl_conf_ca_chain(ssl, &config->ca, &config->crl);
@@ -311,7 +312,9 @@ static uvws__tls_made_t set_resumption(const maker_t* maker,
   mbedtls_ssl_conf_tls13_enable_signal_new_session_tickets(
       &config->client, MBEDTLS_SSL_TLS1_3_SIGNAL_NEW_SESSION_TICKETS_ENABLED);
 #endif
-  if (config->n_identities == 0) return UVWS__TLS_OK;
+  /* A session of TLS 1.3 does not remember its client's certificate. */
+  if (config->n_identities == 0 || setup->ask_client || setup->require_client)
+    return UVWS__TLS_OK;
   int code = mbedtls_ssl_ticket_setup(&config->tickets, uvws__tls_random, NULL,
                                       MBEDTLS_CIPHER_AES_256_GCM,
                                       setup->session_lifetime);

@@ -275,20 +275,34 @@ static uint32_t ask_hook(uvws__tls_t* tls, uint32_t flags) {
   return tls->config->verify(&verify, tls->config->arg);
 }
 
+/* mbedTLS looks at this only after the callback, and not at all when a server
+ * asks without requiring. */
+static bool is_meant_for(const mbedtls_x509_crt* crt, bool client) {
+  const char* use = client ? MBEDTLS_OID_CLIENT_AUTH : MBEDTLS_OID_SERVER_AUTH;
+  size_t len = client ? MBEDTLS_OID_SIZE(MBEDTLS_OID_CLIENT_AUTH)
+                      : MBEDTLS_OID_SIZE(MBEDTLS_OID_SERVER_AUTH);
+  return mbedtls_x509_crt_check_key_usage(
+             crt, MBEDTLS_X509_KU_DIGITAL_SIGNATURE) == 0 &&
+         mbedtls_x509_crt_check_extended_key_usage(crt, use, len) == 0;
+}
+
 static int judge(uvws__tls_t* tls, uint32_t* their_flags) {
   struct uvws_tls_s* config = tls->config;
   if (tls->address_len > 0 &&
       !names_address(tls->chain[0], tls->address, tls->address_len))
     *their_flags |= MBEDTLS_X509_BADCERT_CN_MISMATCH;
+  if (!is_meant_for(tls->chain[0], tls->is_server))
+    *their_flags |= MBEDTLS_X509_BADCERT_EXT_KEY_USAGE;
   uint32_t flags = our_flags(*their_flags);
-  bool is_asked = config->verify != NULL && !config->insecure;
+  bool goes_on = config->insecure && !tls->is_server;
+  bool is_asked = config->verify != NULL && !goes_on;
   if (is_asked) flags = ask_hook(tls, flags);
   tls->result->flags = flags;
   if (flags == 0)
     *their_flags = 0;
   else if (*their_flags == 0)
     *their_flags = MBEDTLS_X509_BADCERT_OTHER;
-  if (flags == 0 || (config->insecure && !tls->is_server)) return 0;
+  if (flags == 0 || goes_on) return 0;
   uvws__free(tls->result->text);
   tls->result->text = in_words(tls, flags);
   /* A server that asks without requiring would go on by itself. */

@@ -2,12 +2,12 @@
  * which never block: input is what was fed, and output that cannot go now stays
  * in mbedTLS's own buffer, from which it is sent in the end.
  *
- * Three traps lie in mbedtls_ssl_write(). While a record waits, it takes any
- * call for a second try at that record, and says that the bytes are sent: so
- * they must be the same, and when what waits is a record of mbedTLS's own, an
- * alert, that must be gone first. And whoever else sends such a record on its
- * way, as mbedtls_ssl_read() may, makes the next call send the bytes again: so
- * nothing but uvws__tls_write() may send what it has begun.
+ * Traps lie in mbedtls_ssl_write(). While any record waits, it takes a call for
+ * a second try at that record, and says that its bytes are sent: so it is
+ * called only when nothing waits, once for each record; what it could not send
+ * is sent by flush(). And whoever else sends a record on its way, as
+ * mbedtls_ssl_read() may, would leave us thinking that it still waits: so
+ * nothing but uvws__tls_write() may send what that has begun.
  *
  * WANT_READ does not mean that all input is used up. */
 
@@ -65,6 +65,7 @@ static const char* alert_text(int alert) {
 bool uvws__tls_is_out_of_memory(int code) {
   /* A high-level code may have a low-level one in its last seven bits. */
   int low = -code & 0x7F;
+  if (code >= 0) return false;
   switch (-(-code & ~0x7F)) {
     case MBEDTLS_ERR_SSL_ALLOC_FAILED:
     case MBEDTLS_ERR_X509_ALLOC_FAILED:
@@ -236,9 +237,12 @@ static void resume_session(uvws__tls_t* tls) {
   uvws__free(data);
 }
 
+/* One that began with a certificate that is not good is not kept: when it is
+ * resumed, nobody looks at that again. */
 static void keep_session(uvws__tls_t* tls, bool once) {
   mbedtls_ssl_session session;
   size_t len = 0;
+  if (!tls->config->resumption || tls->result->flags != 0) return;
   mbedtls_ssl_session_init(&session);
   if (mbedtls_ssl_get_session(&tls->ssl, &session) == 0) {
     (void)mbedtls_ssl_session_save(&session, NULL, 0, &len);
@@ -350,9 +354,17 @@ static void conclude(uvws__tls_t* tls) {
   int max = mbedtls_ssl_get_max_out_record_payload(&tls->ssl);
   tls->record_max = max > 0 ? (size_t)max : 512;
   /* A server of 1.3 sends its tickets later. */
-  if (!tls->is_server && tls->config->resumption &&
-      result->version == UVWS_TLS_1_2)
+  if (!tls->is_server && result->version == UVWS_TLS_1_2)
     keep_session(tls, false);
+}
+
+/* A server that asks without requiring goes on whatever mbedTLS found after the
+ * verify callback. */
+static bool is_refused(const uvws__tls_t* tls) {
+  uint32_t good =
+      MBEDTLS_X509_BADCERT_MISSING | MBEDTLS_X509_BADCERT_SKIP_VERIFY;
+  return tls->is_server && tls->full &&
+         (mbedtls_ssl_get_verify_result(&tls->ssl) & ~good) != 0;
 }
 
 int uvws__tls_handshake(uvws__tls_t* tls) {
@@ -366,6 +378,10 @@ int uvws__tls_handshake(uvws__tls_t* tls) {
       return UVWS__TLS_AGAIN;
     if (code != 0 && code != MBEDTLS_ERR_SSL_WANT_READ)
       return failed(tls, code);
+  }
+  if (is_refused(tls)) {
+    tls->result->flags |= UVWS_CERT_OTHER;
+    return failed(tls, MBEDTLS_ERR_X509_CERT_VERIFY_FAILED);
   }
   conclude(tls);
   return 0;
@@ -383,7 +399,7 @@ int uvws__tls_read(uvws__tls_t* tls, uint8_t* out, size_t len) {
       return UVWS__TLS_AGAIN;
 #if UVWS__HAS_TLS_1_3
     if (code == MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET) {
-      if (tls->config->resumption) keep_session(tls, true);
+      keep_session(tls, true);
       continue;
     }
 #endif
@@ -403,22 +419,53 @@ static int flush(uvws__tls_t* tls) {
                                             : failed(tls, code);
 }
 
+/* TLS 1.3: a ticket has come, of which mbedtls_ssl_read() left the rest until
+ * what waited was sent. */
+static int take_ticket(uvws__tls_t* tls) {
+#if UVWS__HAS_TLS_1_3
+  while (SSL(tls, state) != MBEDTLS_SSL_HANDSHAKE_OVER) {
+    int code = mbedtls_ssl_handshake(&tls->ssl);
+    if (code == MBEDTLS_ERR_SSL_WANT_READ || code == MBEDTLS_ERR_SSL_WANT_WRITE)
+      return UVWS__TLS_AGAIN;
+    if (code == MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET)
+      keep_session(tls, true);
+    else if (code != 0)
+      return failed(tls, code);
+  }
+#else
+  (void)tls;
+#endif
+  return 0;
+}
+
+static int send_record(uvws__tls_t* tls, const uint8_t* data, size_t len) {
+  int status = flush(tls);
+  if (status == 0) status = take_ticket(tls);
+  if (status != 0) return status;
+  if (len > tls->record_max) len = tls->record_max;
+  int code = mbedtls_ssl_write(&tls->ssl, data, len);
+  if (code > 0) return code;
+  if (code != MBEDTLS_ERR_SSL_WANT_WRITE) return failed(tls, code);
+  tls->pending = len;
+  return UVWS__TLS_AGAIN;
+}
+
+/* The record is made, so the bytes are not needed any more. */
+static int send_pending(uvws__tls_t* tls) {
+  size_t len = tls->pending;
+  int status = flush(tls);
+  if (status != 0) return status;
+  tls->pending = 0;
+  return (int)len;
+}
+
 int uvws__tls_write(uvws__tls_t* tls, const uint8_t* data, size_t len) {
   if (tls->failure != UVWS__OK) return UVWS__TLS_FAILED;
-  if (tls->pending == 0) {
-    int status = flush(tls);
-    if (status != 0) return status;
-    if (len > tls->record_max) len = tls->record_max;
-  } else {
-    len = tls->pending;
-  }
   tls->writing = true;
-  int code = mbedtls_ssl_write(&tls->ssl, data, len);
+  int status =
+      tls->pending > 0 ? send_pending(tls) : send_record(tls, data, len);
   tls->writing = false;
-  tls->pending = code == MBEDTLS_ERR_SSL_WANT_WRITE ? len : 0;
-  if (code > 0) return code;
-  return code == MBEDTLS_ERR_SSL_WANT_WRITE ? UVWS__TLS_AGAIN
-                                            : failed(tls, code);
+  return status;
 }
 
 int uvws__tls_close(uvws__tls_t* tls) {

@@ -19,6 +19,12 @@
 #include "net/tls-sessions.h"
 #include "net/tls.h"
 
+/* A configuration is shared by threads, and mbedTLS writes to keys when it uses
+ * them. */
+#if !defined(MBEDTLS_THREADING_C)
+#error "uvws needs an mbedTLS with MBEDTLS_THREADING_C"
+#endif
+
 /* Fields that have no accessor in either version. */
 #ifndef MBEDTLS_PRIVATE
 #define MBEDTLS_PRIVATE(member) member

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "alloc.h"
+#include "net/tls.h"
 
 typedef struct uvws__tls_session_s {
   struct uvws__tls_session_s* next;
@@ -26,6 +27,7 @@ int uvws__tls_sessions_init(uvws__tls_sessions_t* sessions, unsigned max,
 
 static void free_session(session_t* session) {
   if (session == NULL) return;
+  if (session->data != NULL) uvws__tls_wipe(session->data, session->len);
   uvws__free(session->data);
   uvws__free(session);
 }

@@ -136,7 +136,7 @@ int uvws__tls_handshake(uvws__tls_t* tls);
 int uvws__tls_read(uvws__tls_t* tls, uint8_t* out, size_t len);
 
 /* How many bytes were sent; at most a record's worth. After UVWS__TLS_AGAIN the
- * next call must have the same bytes in front. */
+ * next calls are about the same bytes, which need not be there any more. */
 int uvws__tls_write(uvws__tls_t* tls, const uint8_t* data, size_t len);
 
 /* Says that nothing follows (close_notify); 0 when that is sent. */
