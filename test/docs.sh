@@ -52,12 +52,12 @@ require errors.md
 # The members of the options structs, with comments taken away; in the table
 # they stand first in their rows.
 for struct in uvws_options_s uvws_server_options_s uvws_accept_options_s \
-  uvws_reconnect_options_s; do
+  uvws_reconnect_options_s uvws_tls_options_s uvws_tls_certificate_s; do
   echo '#include "uvws/reconnect.h"' | "$@" -x c -E -P - |
     sed -n "/^struct $struct {/,/^};/p" | grep -o '[a-z_][a-z_]*;' |
     tr -d ';' > "$work/members"
   [ -s "$work/members" ]
-  sed -n "/^## .*${struct%_s}_t/,/^## /p" "$docs/limits.md" > "$work/section"
+  sed -n "/${struct%_s}_t:*\$/,/^## /p" "$docs/limits.md" > "$work/section"
   while read -r member; do
     grep -q "^| [^|]*\`$member\`" "$work/section" ||
       echo "docs/limits.md lacks: $member of ${struct%_s}_t"

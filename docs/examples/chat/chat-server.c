@@ -4,7 +4,7 @@
  *   chat-server [--cert FILE --key FILE] [PORT]
  *
  * The port is 8080 unless given; 0 takes a free one. With a certificate and its
- * key the room is at wss://localhost:PORT/. */
+ * key the room is at wss://127.0.0.1:PORT/. */
 #include <ctype.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -242,8 +242,7 @@ int main(int argc, char** argv) {
   status = uvws_listen(&server, (const struct sockaddr*)&address, 0, 128);
   if (status != 0) die("listen", status);
   uvws_server_getsockname(&server, (struct sockaddr*)&address, &len);
-  printf("listening on %s:%d/\n",
-         is_secure ? "wss://localhost" : "ws://127.0.0.1",
+  printf("listening on %s://127.0.0.1:%d/\n", is_secure ? "wss" : "ws",
          ntohs(address.sin_port));
   fflush(stdout);
 

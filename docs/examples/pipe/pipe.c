@@ -1,11 +1,12 @@
 /* Sends its standard input as one message, however long, and writes the message
  * that comes back to its standard output; neither is ever held in memory.
  *
- *   pipe URL < FILE > COPY          with echo-server --stream at the other end
+ *   pipe [--ca FILE] URL < FILE > COPY          with echo-server --stream at the other end
  */
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <uvws.h>
@@ -133,22 +134,37 @@ static const uvws_events_t events = {UVWS_EVENTS_INIT, .open = on_open,
                                      .chunk = on_chunk, .error = on_error,
                                      .close = on_close};
 
+static uvws_tls_t* make_tls(const char* ca_file) {
+  uvws_tls_options_t options;
+  uvws_tls_t* tls;
+  char why[256];
+  uvws_tls_options_init(&options);
+  options.ca_file = ca_file;
+  if (uvws_tls_new(&tls, &options, why, sizeof(why)) == 0) return tls;
+  fprintf(stderr, "pipe: %s\n", why);
+  exit(1);
+}
+
 int main(int argc, char** argv) {
   static copy_t copy;
   uvws_options_t options;
-  if (argc != 2) {
-    fprintf(stderr, "usage: %s URL < FILE > COPY\n", argv[0]);
+  bool has_ca = argc == 4 && strcmp(argv[1], "--ca") == 0;
+  const char* url = argv[argc - 1];
+  if (argc != 2 && !has_ca) {
+    fprintf(stderr, "usage: %s [--ca FILE] URL < FILE > COPY\n", argv[0]);
     return 2;
   }
   signal(SIGPIPE, SIG_IGN);
   uvws_options_init(&options);
+  if (has_ca) options.tls = make_tls(argv[2]);
   options.max_message = UINT64_MAX;
   options.max_fragments = UINT32_MAX;
   uvws_init(uv_default_loop(), &copy.ws, &events);
   copy.ws.data = &copy;
-  int status = uvws_connect(&copy.ws, argv[1], &options);
+  int status = uvws_connect(&copy.ws, url, &options);
+  uvws_tls_unref(options.tls);
   if (status != 0) {
-    fprintf(stderr, "pipe: %s: %s\n", argv[1], uvws_strerror(status));
+    fprintf(stderr, "pipe: %s: %s\n", url, uvws_strerror(status));
     return 1;
   }
   uv_run(uv_default_loop(), UV_RUN_DEFAULT);
