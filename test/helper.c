@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "net/tls.h"
 #include "protocol/accept-key.h"
 #include "protocol/frame.h"
 
@@ -62,6 +63,94 @@ void test_run_until(const bool* flag) {
 
 void test_run(void) {
   test_run_until(&never);
+}
+
+/* ---- TLS ---- */
+
+#undef uvws_connect
+#undef uvws_server_init
+
+bool test_has_tls(void) {
+  return getenv("UVWS_TEST_TLS") != NULL;
+}
+
+const char* test_scheme(void) {
+  return test_has_tls() ? "wss" : "ws";
+}
+
+const char* test_origin(void) {
+  return test_has_tls() ? "https://127.0.0.1" : "http://127.0.0.1";
+}
+
+static const char* file_in(const char* name) {
+  static char path[4][512];
+  static unsigned n;
+  n = (n + 1) % 4;
+  snprintf(path[n], sizeof(path[n]), "%s/%s", getenv("UVWS_TEST_TLS"), name);
+  return path[n];
+}
+
+static uvws_tls_t* server_tls;
+static uvws_tls_t* client_tls;
+
+static uint32_t tls_flags;
+bool test_in_peer;
+
+/* Both from the first use to the process's end. */
+static void make_tls(void) {
+  uvws_tls_certificate_t certificate = {NULL};
+  uvws_tls_options_t options;
+  if (server_tls != NULL) return;
+  certificate.cert_file = file_in("localhost.crt");
+  certificate.key_file = file_in("localhost.key");
+  uvws_tls_options_init(&options);
+  options.certificates = &certificate;
+  options.n_certificates = 1;
+  assert_int_equal(uvws_tls_new(&server_tls, &options, NULL, 0), 0);
+  uvws_tls_options_init(&options);
+  options.ca_file = file_in("ca.crt");
+  options.flags = tls_flags;
+  assert_int_equal(uvws_tls_new(&client_tls, &options, NULL, 0), 0);
+}
+
+void test_keep_nothing(void) {
+  tls_flags = UVWS_TLS_NO_RESUMPTION;
+  if (test_has_tls()) make_tls();
+}
+
+const uvws_options_t* test_options(const uvws_options_t* from) {
+  static uvws_options_t options;
+  if (!test_has_tls()) return from;
+  make_tls();
+  uvws_options_init(&options);
+  /* One whose size was not set is to be refused. */
+  if (from != NULL && from->size < sizeof(options)) return from;
+  if (from != NULL) options = *from;
+  options.tls = client_tls;
+  if (options.server_name == NULL) options.server_name = "localhost";
+  return &options;
+}
+
+int test_connect(uvws_t* ws, const char* url, const uvws_options_t* options) {
+  char secure[512];
+  if (!test_has_tls() || url == NULL) return uvws_connect(ws, url, options);
+  bool is_plain = strncmp(url, "ws:", 3) == 0;
+  snprintf(secure, sizeof(secure), is_plain ? "wss%s" : "%s",
+           is_plain ? url + 2 : url);
+  return uvws_connect(ws, secure, test_options(options));
+}
+
+int test_server_init(uv_loop_t* loop, uvws_server_t* server,
+                     const uvws_server_events_t* events,
+                     const uvws_server_options_t* from) {
+  uvws_server_options_t options;
+  if (!test_has_tls() || (from != NULL && from->size < sizeof(options)))
+    return uvws_server_init(loop, server, events, from);
+  make_tls();
+  uvws_server_options_init(&options);
+  if (from != NULL) options = *from;
+  options.tls = server_tls;
+  return uvws_server_init(loop, server, events, &options);
 }
 
 /* ---- sockets that write down their events ---- */
@@ -146,7 +235,7 @@ void peer_init(peer_t* peer) {
 void peer_connect(peer_t* peer, int port, const uvws_options_t* options) {
   char url[64];
   snprintf(url, sizeof(url), "ws://127.0.0.1:%d/", port);
-  assert_int_equal(uvws_connect(&peer->ws, url, options), 0);
+  assert_int_equal(test_connect(&peer->ws, url, options), 0);
   assert_int_equal(uvws_ready_state(&peer->ws), UVWS_CONNECTING);
 }
 
@@ -220,7 +309,7 @@ void server_start(server_t* server, const uvws_server_options_t* options) {
   int len = sizeof(addr);
   memset(server, 0, sizeof(*server));
   assert_int_equal(
-      uvws_server_init(test_loop, &server->server, &server_events, options), 0);
+      test_server_init(test_loop, &server->server, &server_events, options), 0);
   uv_ip4_addr("127.0.0.1", 0, &addr);
   assert_int_equal(
       uvws_listen(&server->server, (const struct sockaddr*)&addr, 0, 128), 0);
@@ -235,6 +324,11 @@ void server_start(server_t* server, const uvws_server_options_t* options) {
 static void on_raw_closed(uv_handle_t* handle) {
   raw_t* raw = handle->data;
   raw->closed = true;
+  uvws__tls_free(raw->tls);
+  raw->tls = NULL;
+  if (raw->tls_result != NULL) uvws__tls_result_clear(raw->tls_result);
+  free(raw->tls_result);
+  raw->tls_result = NULL;
 }
 
 void raw_close(raw_t* raw) {
@@ -263,13 +357,47 @@ static void on_raw_written(uv_write_t* write, int status) {
   free(write);
 }
 
-void raw_send(raw_t* raw, const void* bytes, size_t len) {
+static void write_copy(raw_t* raw, const void* bytes, size_t len) {
   uv_write_t* write = malloc(sizeof(*write) + len);
   assert_non_null(write);
   memcpy(write + 1, bytes, len);
   uv_buf_t buf = uv_buf_init((char*)(write + 1), (unsigned)len);
   assert_int_equal(
       uv_write(write, (uv_stream_t*)&raw->tcp, &buf, 1, on_raw_written), 0);
+}
+
+static int on_raw_ciphertext(void* owner, const uint8_t* data, size_t len) {
+  write_copy(owner, data, len);
+  return (int)len;
+}
+
+static void begin_tls(raw_t* raw) {
+  raw->tls_result = calloc(1, sizeof(uvws__tls_result_t));
+  assert_non_null(raw->tls_result);
+  uvws__tls_peer_t peer = {.is_server = raw->is_server,
+                           .host = "localhost",
+                           .send = on_raw_ciphertext,
+                           .owner = raw};
+  make_tls();
+  test_in_peer = true;
+  raw->tls = uvws__tls_new(raw->is_server ? server_tls : client_tls, &peer,
+                           raw->tls_result);
+  test_in_peer = false;
+  assert_non_null(raw->tls);
+}
+
+void raw_send(raw_t* raw, const void* bytes, size_t len) {
+  const uint8_t* at = bytes;
+  if (raw->tls == NULL) {
+    write_copy(raw, bytes, len);
+    return;
+  }
+  while (len > 0) {
+    int n = uvws__tls_write(raw->tls, at, len);
+    assert_true(n > 0);
+    at += n;
+    len -= (size_t)n;
+  }
 }
 
 static void raw_reset(raw_t* raw) {
@@ -279,11 +407,16 @@ static void raw_reset(raw_t* raw) {
   assert_int_equal(uv_tcp_close_reset(&raw->tcp, on_raw_closed), 0);
 }
 
+void raw_shutdown(raw_t* raw) {
+  if (raw->tls != NULL) assert_int_equal(uvws__tls_close(raw->tls), 0);
+  uv_shutdown(&raw->shutdown, (uv_stream_t*)&raw->tcp, NULL);
+}
+
 static void on_raw_written_then(uv_write_t* write, int status) {
   raw_t* raw = write->data;
   if (status != 0 || uv_is_closing((uv_handle_t*)&raw->tcp)) return;
   if (raw->then == RAW_FIN)
-    uv_shutdown(&raw->shutdown, (uv_stream_t*)&raw->tcp, NULL);
+    raw_shutdown(raw);
   else if (raw->then == RAW_RESET && raw->in_len >= raw->reset_after)
     raw_reset(raw);
 }
@@ -297,6 +430,11 @@ static void raw_speak(raw_t* raw, const char* head) {
   static char kept[1024];
   snprintf(kept, sizeof(kept), "%s", head);
   bufs[0].base = kept;
+  if (raw->tls != NULL) {
+    raw_send(raw, head, strlen(head));
+    raw_send(raw, raw->bytes, raw->len);
+    bufs[0].len = raw->len = 0; /* for its callback */
+  }
   assert_int_equal(uv_write(&raw->write, (uv_stream_t*)&raw->tcp, bufs,
                             raw->len > 0 ? 2 : 1, on_raw_written_then),
                    0);
@@ -317,33 +455,70 @@ static void raw_answer(raw_t* raw) {
   raw_speak(raw, raw->head != NULL ? raw->head : head);
 }
 
-static void on_raw_read(uv_stream_t* handle, ssize_t n, const uv_buf_t* buf) {
-  raw_t* raw = handle->data;
-  if (n < 0) {
-    raw->saw_eof = n == UV_EOF;
-    raw->saw_reset = n == UV_ECONNRESET;
-    if (raw->on_end != NULL) raw->on_end(raw);
-    raw_close(raw);
-    return;
-  }
-  if (raw->in_len + (size_t)n + 1 > raw->in_capacity) {
-    raw->in_capacity = 2 * (raw->in_len + (size_t)n + 1);
+static void on_raw_bytes(raw_t* raw, const void* bytes, size_t n) {
+  if (raw->in_len + n + 1 > raw->in_capacity) {
+    raw->in_capacity = 2 * (raw->in_len + n + 1);
     raw->in = realloc(raw->in, raw->in_capacity);
     assert_non_null(raw->in);
   }
-  memcpy(raw->in + raw->in_len, buf->base, (size_t)n);
-  raw->in_len += (size_t)n;
+  memcpy(raw->in + raw->in_len, bytes, n);
+  raw->in_len += n;
   raw->in[raw->in_len] = '\0';
   if (!raw->upgraded && strstr(raw->in, "\r\n\r\n") != NULL) {
     raw->upgraded = true;
     if (raw->is_server) raw_answer(raw);
-    if (raw->then == RAW_DEAF) uv_read_stop(handle);
+    if (raw->then == RAW_DEAF) uv_read_stop((uv_stream_t*)&raw->tcp);
   }
   if (raw->then == RAW_RESET && raw->in_len >= raw->reset_after &&
       raw->upgraded)
     raw_reset(raw);
   else if (raw->on_data != NULL)
     raw->on_data(raw);
+}
+
+static void raw_speak_first(raw_t* raw);
+
+static void on_raw_ended(raw_t* raw, ssize_t status) {
+  raw->saw_eof = status == UV_EOF;
+  raw->saw_reset = status == UV_ECONNRESET;
+  if (raw->on_end != NULL) raw->on_end(raw);
+  raw_close(raw);
+}
+
+static int shake_hands(raw_t* raw) {
+  test_in_peer = true;
+  int status = uvws__tls_handshake(raw->tls);
+  test_in_peer = false;
+  return status;
+}
+
+/* A peer whose TLS fails hangs up. */
+static void on_raw_secured(raw_t* raw, const void* bytes, size_t len) {
+  static uint8_t plain[65536];
+  int n = 0;
+  uvws__tls_feed(raw->tls, bytes, len);
+  if (!raw->is_secure) {
+    n = shake_hands(raw);
+    raw->is_secure = n == 0;
+    if (raw->is_secure && !raw->is_server) raw_speak_first(raw);
+  }
+  while (raw->is_secure && raw->tls != NULL &&
+         !uv_is_closing((uv_handle_t*)&raw->tcp)) {
+    n = uvws__tls_read(raw->tls, plain, sizeof(plain));
+    if (n < 0) break;
+    on_raw_bytes(raw, plain, (size_t)n);
+  }
+  if (n == UVWS__TLS_FAILED) on_raw_ended(raw, UV_EPROTO);
+}
+
+static void on_raw_read(uv_stream_t* handle, ssize_t n, const uv_buf_t* buf) {
+  raw_t* raw = handle->data;
+  if (n < 0)
+    on_raw_ended(raw, n);
+  else if (raw->tls != NULL)
+    on_raw_secured(raw, buf->base, (size_t)n);
+  else
+    on_raw_bytes(raw, buf->base, (size_t)n);
 }
 
 void raw_listen_up(raw_t* raw) {
@@ -353,6 +528,7 @@ void raw_listen_up(raw_t* raw) {
 
 static void raw_begin(raw_t* raw) {
   raw->connected = true;
+  if (test_has_tls()) begin_tls(raw);
   raw_listen_up(raw);
 }
 
@@ -380,15 +556,22 @@ void raw_serve(raw_t* raw) {
   raw->port = ntohs(addr.sin_port);
 }
 
-static void on_raw_connect(uv_connect_t* connect, int status) {
+static void raw_speak_first(raw_t* raw) {
   static const char head[] =
       "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
       "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
       "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+  raw_speak(raw, raw->head != NULL ? raw->head : head);
+}
+
+static void on_raw_connect(uv_connect_t* connect, int status) {
   raw_t* raw = connect->data;
   assert_int_equal(status, 0);
   raw_begin(raw);
-  raw_speak(raw, raw->head != NULL ? raw->head : head);
+  if (raw->tls == NULL)
+    raw_speak_first(raw);
+  else
+    assert_int_equal(shake_hands(raw), UVWS__TLS_AGAIN);
 }
 
 void raw_dial(raw_t* raw, int port) {

@@ -30,6 +30,38 @@ void test_run(void);
 /* uv_run() until *flag is true; ends the process after half a minute. */
 void test_run_until(const bool* flag);
 
+/* ---- TLS ----
+ *
+ * With UVWS_TEST_TLS, a directory that cmake/ca made, in the environment the
+ * same tests run over TLS: whoever is told ws: means wss:, and servers and raw
+ * peers speak it. */
+
+bool test_has_tls(void);
+
+/* For programs that count memory, before they begin to: what TLS keeps from one
+ * test to the next is made now, and there will be no sessions to keep. */
+void test_keep_nothing(void);
+
+/* A raw peer's TLS is being worked at, which is not to fail. */
+extern bool test_in_peer;
+
+/* The URL's scheme: "ws" or "wss". */
+const char* test_scheme(void);
+
+/* The origin of a page of such a server at 127.0.0.1. */
+const char* test_origin(void);
+
+/* What the calls of these names do in a test. */
+int test_connect(uvws_t* ws, const char* url, const uvws_options_t* options);
+int test_server_init(uv_loop_t* loop, uvws_server_t* server,
+                     const uvws_server_events_t* events,
+                     const uvws_server_options_t* options);
+#define uvws_connect     test_connect
+#define uvws_server_init test_server_init
+
+/* The options with TLS, for calls that take them along. */
+const uvws_options_t* test_options(const uvws_options_t* options);
+
 #define TEST(name) \
   cmocka_unit_test_setup_teardown(name, test_loop_setup, test_loop_teardown)
 
@@ -124,6 +156,9 @@ typedef struct raw_s {
   size_t in_len;
   size_t in_capacity;
   uint8_t* frames; /* what raw_frame() looked at last */
+  struct uvws__tls_s* tls; /* under TLS */
+  void* tls_result;
+  bool is_secure; /* its handshake is over */
   bool connected;
   bool upgraded; /* a server's has seen the end of the request */
   bool saw_eof;
@@ -137,6 +172,7 @@ typedef struct raw_s {
 void raw_serve(raw_t* raw);
 void raw_dial(raw_t* raw, int port);
 void raw_send(raw_t* raw, const void* bytes, size_t len); /* copied */
+void raw_shutdown(raw_t* raw);
 void raw_listen_up(raw_t* raw);
 void raw_close(raw_t* raw);
 void raw_free(raw_t* raw);

@@ -11,12 +11,14 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "net/tls.h"
 #include "protocol/frame.h"
 
 /* bufferedAmount and the queue against a model that knows how many bytes the
  * kernel took, for test-buffered-amount.c and test-model.c. Their programs have
  * their own write() and writev(), which libuv calls: on one socket they take as
- * much as a test allows, so that a partial write can end anywhere. */
+ * much as a test allows, so that a partial write can end anywhere. Under TLS
+ * what the kernel took is what stood in the records that it has to their end. */
 
 /* ---- the kernel ---- */
 
@@ -27,7 +29,41 @@ static struct {
   uint64_t room;  /* it takes so many more bytes */
   uint64_t taken; /* since the connection is open */
   int error;      /* or fails so */
+  size_t overhead; /* of a TLS record, behind its header; 0: no TLS */
+  uint8_t header[5];
+  size_t n_header;
+  size_t record; /* bytes of it still to come */
 } kernel = {.fd = -1};
+
+/* RFC 8446, 5.1: type, version, length. */
+static void scan_records(const uint8_t* at, size_t len) {
+  for (; len > 0; at++, len--) {
+    if (kernel.n_header < sizeof(kernel.header)) {
+      kernel.header[kernel.n_header++] = *at;
+      kernel.record = (size_t)kernel.header[3] << 8 | kernel.header[4];
+    } else if (--kernel.record == 0) {
+      size_t size = (size_t)kernel.header[3] << 8 | kernel.header[4];
+      bool is_data = kernel.header[0] == 23;
+      if (is_data) kernel.taken += size - kernel.overhead;
+      kernel.n_header = 0;
+    }
+  }
+}
+
+static void note_taken(const struct iovec* vec, size_t taken) {
+  if (kernel.overhead == 0) kernel.taken += taken;
+  for (; kernel.overhead > 0 && taken > 0; vec++) {
+    size_t len = vec->iov_len < taken ? vec->iov_len : taken;
+    scan_records(vec->iov_base, len);
+    taken -= len;
+  }
+}
+
+/* RFC 5288 has an explicit nonce, RFC 8446, 5.2 the type at the end. */
+static size_t overhead_of(const uvws__tls_result_t* tls) {
+  if (tls->version == UVWS_TLS_1_3) return 16 + 1;
+  return strstr(tls->cipher_suite, "GCM") != NULL ? 8 + 16 : 16;
+}
 
 static ssize_t kernel_take(const struct iovec* vec, int n) {
   struct iovec some[64];
@@ -44,7 +80,7 @@ static ssize_t kernel_take(const struct iovec* vec, int n) {
   }
   ssize_t taken = syscall(SYS_writev, kernel.fd, some, used);
   if (taken < 0) return -1;
-  kernel.taken += (uint64_t)taken;
+  note_taken(some, (size_t)taken);
   if (kernel.room != NO_LIMIT) kernel.room -= (uint64_t)taken;
   return taken;
 }
@@ -142,8 +178,7 @@ static void on_frame_end(const frame_t* frame) {
   size_t size = make_frame(answer, 0x88, "\x03\xe8", 2, conn.is_server);
   raw_send(&conn.raw, answer, size);
   /* RFC 6455, 7.1.1: the server closes the TCP connection first. */
-  if (!conn.is_server)
-    uv_shutdown(&conn.raw.shutdown, (uv_stream_t*)&conn.raw.tcp, NULL);
+  if (!conn.is_server) raw_shutdown(&conn.raw);
 }
 
 static void check_bytes(raw_t* raw) {
@@ -220,6 +255,7 @@ static void conn_open(const bool* is_server, raw_then_t then) {
   while (!conn.raw.upgraded) turn();
   uv_walk(test_loop, find_connection, NULL);
   assert_int_not_equal(kernel.fd, -1);
+  if (test_has_tls()) kernel.overhead = overhead_of(conn.raw.tls_result);
 }
 
 static void conn_end(void) {

@@ -140,6 +140,7 @@ static void subject_init(subject_t* s) {
 static inline int setup(void** state) {
   subject_init(&subject);
   uvws_options_init(&options);
+  options = *test_options(&options);
   uvws_reconnect_options_init(&when);
   when.first_delay = 2;
   when.max_delay = 4;
@@ -153,7 +154,7 @@ static inline int start_url(subject_t* s, const char* url) {
 
 static const char* url_of(int port) {
   static char url[64];
-  snprintf(url, sizeof(url), "ws://127.0.0.1:%d/", port);
+  snprintf(url, sizeof(url), "%s://127.0.0.1:%d/", test_scheme(), port);
   return url;
 }
 

@@ -2,12 +2,20 @@
 
 /* bufferedAmount: WebSockets standard, 3.1. */
 
-/* The kernel takes all up to that byte, which may need some turns. */
+/* The kernel takes all up to that byte, which may need some turns; under TLS to
+ * the end of the record that has it, and a piece of the next. */
 static void take_until(uint64_t offset) {
-  kernel.room = offset - kernel.taken;
-  for (int i = 0; i < 10000 && kernel.room > 0; i++) turn();
-  turn();
-  assert_int_equal(kernel.taken, offset);
+  while (kernel.taken < offset) {
+    uint64_t before = kernel.taken;
+    kernel.room = test_has_tls() ? 777 : offset - kernel.taken;
+    for (int i = 0; i < 10000 && kernel.room > 0 && kernel.taken < offset; i++)
+      turn();
+    turn();
+    assert_true(test_has_tls() || kernel.taken > before);
+  }
+  /* TLS says goodbye behind the last frame. */
+  kernel.room = test_has_tls() && offset == model.wire ? 100 : 0;
+  if (!test_has_tls()) assert_int_equal(kernel.taken, offset);
 }
 
 /* ---- what counts ---- */
@@ -231,7 +239,7 @@ static void try_burst(const kind_t* kinds, const size_t* lens, size_t n,
   kernel.room = room;
   for (size_t i = 0; i < n; i++) put(kinds[i], lens[i]);
   turn();
-  assert_int_equal(kernel.taken, base + room);
+  if (!test_has_tls()) assert_int_equal(kernel.taken, base + room);
   check_turn(0);
   take_until(model.wire);
   assert_int_equal(amount(), 0);

@@ -2,7 +2,8 @@
 # test-chat.sh BIN-DIR [LAUNCHER...]: the chat of docs/examples/chat, as people
 # use it. What a program prints comes through a fifo, so reading a line is also
 # waiting for it; a line that never comes ends in the timeout below, and the
-# last one expected was then printed.
+# last one expected was then printed. UVWS_TEST_TLS is a directory of cmake/ca's:
+# then all goes over TLS.
 set -eu
 case ${UVWS_TEST_CHAT-} in
   '') UVWS_TEST_CHAT=1 exec timeout 60 sh "$0" "$@" ;;
@@ -10,6 +11,12 @@ esac
 bin=$1
 shift
 run=$*
+server_tls=
+client_tls=
+if [ -n "${UVWS_TEST_TLS-}" ]; then
+  server_tls="--cert $UVWS_TEST_TLS/localhost.crt --key $UVWS_TEST_TLS/localhost.key"
+  client_tls="--ca $UVWS_TEST_TLS/ca.crt"
+fi
 work=$(mktemp -d)
 pids=
 trap 'kill $pids 2> /dev/null || :; rm -rf "$work"' EXIT
@@ -54,7 +61,7 @@ refused() {
   shift
   echo "expecting: $text"
   status=0
-  $run "$bin/chat" "$@" < /dev/null > refused.out 2> refused.err || status=$?
+  $run "$bin/chat" $client_tls "$@" < /dev/null > refused.out 2> refused.err || status=$?
   [ "$status" -eq 1 ] || fail "exit status $status"
   case $(cat refused.err) in
     *"$text"*) ;;
@@ -63,19 +70,19 @@ refused() {
   [ ! -s refused.out ] || fail "printed: $(cat refused.out)"
 }
 
-start server "$bin/chat-server" 0
+start server "$bin/chat-server" $server_tls 0
 server=$pid
 exec 3> server.in 4< server.out
 IFS= read -r line <&4
-url=ws://${line#listening on ws://}
+url=${line#listening on }
 echo "the server is at $url"
 
-start alice "$bin/chat" "$url" alice
+start alice "$bin/chat" $client_tls "$url" alice
 alice=$pid
 exec 5> alice.in 6< alice.out
 expect 6 '* alice joined'
 
-start bob "$bin/chat" "$url" 'bob & co+%'
+start bob "$bin/chat" $client_tls "$url" 'bob & co+%'
 bob=$pid
 exec 7> bob.in 8< bob.out
 expect 6 '* bob & co+% joined'
@@ -109,7 +116,7 @@ exec 8<&-
   printf 'first\n%4094s' ''
   printf '\303\266\302\247tail\nlast'
 } > letter
-$run "$bin/chat" "$url" carol < letter > carol.out 2> carol.err ||
+$run "$bin/chat" $client_tls "$url" carol < letter > carol.out 2> carol.err ||
   fail "carol: exit status $?"
 expect 6 '* carol joined'
 expect 6 'carol: first'
@@ -120,7 +127,7 @@ expect 6 '* carol left'
 [ "$(cat carol.out)" = '* carol joined' ] || fail 'carol missed something'
 
 # Who is killed has left, too.
-start dave "$bin/chat" "$url" dave
+start dave "$bin/chat" $client_tls "$url" dave
 dave=$pid
 exec 7> dave.in 8< dave.out
 expect 8 '* dave joined'
@@ -130,7 +137,7 @@ expect 6 '* dave left'
 exec 7>&- 8<&-
 
 # Ctrl-C leaves cleanly.
-start erin "$bin/chat" "$url" erin
+start erin "$bin/chat" $client_tls "$url" erin
 erin=$pid
 exec 7> erin.in 8< erin.out
 expect 8 '* erin joined'

@@ -467,7 +467,7 @@ static void call_everything(peer_t* peer) {
   assert_int_equal(uvws_send(ws, "abc", 3, UVWS_TEXT), UV_ESHUTDOWN);
   assert_true(uvws_buffered_amount(ws) >= 3);
   assert_int_equal(uvws_queue_size(ws), 0);
-  assert_int_equal(strncmp(uvws_url(ws), "ws://127.0.0.1:", 15), 0);
+  assert_non_null(strstr(uvws_url(ws), "://127.0.0.1:"));
   assert_string_equal(uvws_protocol(ws), "");
   assert_string_equal(uvws_extensions(ws), "");
   assert_int_equal(uvws_http_status(ws), 0);

@@ -40,6 +40,7 @@ static void counting_free(void* ptr) {
 
 static int count_allocations(void** state) {
   (void)state;
+  test_keep_nothing();
   return uvws_replace_allocator(counting_malloc, counting_realloc,
                                 counting_calloc, counting_free);
 }

@@ -43,6 +43,7 @@ static void failing_free(void* ptr) {
 
 static int replace_allocator(void** state) {
   (void)state;
+  test_keep_nothing();
   return uvws_replace_allocator(failing_malloc, failing_realloc, failing_calloc,
                                 failing_free);
 }
@@ -191,7 +192,7 @@ static void test_nothing_outlives_start(void** state) {
   char* texts[] = {TEXT("X-One"),    TEXT("1"),
                    TEXT("X-Two"),    TEXT(""),
                    TEXT("alpha"),    TEXT("b"),
-                   TEXT("http://o"), TEXT("ws://127.0.0.1:65535/room?x=1")};
+                   TEXT("http://o"), TEXT("wss://127.0.0.1:65535/room?x=1")};
   const uvws_header_t on_stack[] = {{texts[0], texts[1]}, {texts[2], texts[3]}};
   const char* const names[] = {texts[4], texts[5]};
   (void)state;
@@ -207,8 +208,8 @@ static void test_nothing_outlives_start(void** state) {
   options.protocols = copy_of(names, sizeof(names));
   options.n_protocols = 2;
   options.origin = texts[6];
-  snprintf(texts[7], sizeof("ws://127.0.0.1:65535/room?x=1"),
-           "ws://127.0.0.1:%d/room?x=1", server.port);
+  snprintf(texts[7], sizeof("wss://127.0.0.1:65535/room?x=1"),
+           "%s://127.0.0.1:%d/room?x=1", test_scheme(), server.port);
   void* parts[] = {
       (void*)options.headers,
       (void*)options.protocols,
@@ -241,8 +242,10 @@ static void* older(const void* newer, size_t size) {
 
 /* An older program's structs end early: what lies behind is not read. */
 static void test_smaller_structs_are_not_read_beyond(void** state) {
+  size_t known = test_has_tls() ? offsetof(uvws_options_t, server_name)
+                                : offsetof(uvws_options_t, max_message);
   void* parts[] = {
-      older(&options, offsetof(uvws_options_t, max_message)),
+      older(&options, known),
       older(&socket_events, offsetof(uvws_events_t, message)),
       older(&events, offsetof(uvws_reconnect_events_t, end)),
       older(&when, offsetof(uvws_reconnect_options_t, stable_time)),
@@ -271,7 +274,8 @@ static void test_larger_structs_are_not_copied_whole(void** state) {
   serve_closing_with(1000);
   assert_int_equal(
       uvws_reconnect_start(test_loop, &subject.reconnect, url_of(server.port),
-                           NULL, &socket_events, &events, &newer.known),
+                           test_options(NULL), &socket_events, &events,
+                           &newer.known),
       0);
   run_until_end(&subject);
   assert_string_equal(subject.log, "open close(1000) end(0 1000)");
@@ -355,7 +359,7 @@ static void test_only_the_events_of_the_table_are_set(void** state) {
   server.on_accept = speak_on_open;
   assert_int_equal(
       uvws_reconnect_start(test_loop, &subject.reconnect, url_of(server.port),
-                           NULL, &table, &events, NULL),
+                           test_options(NULL), &table, &events, NULL),
       0);
   run_until_end(&subject);
   assert_string_equal(subject.log, "chunk(hi) end(0 4000)");

@@ -46,6 +46,7 @@ static void test_origin_must_match_host_by_default(void** state) {
   };
   uvws_server_options_t options;
   char text[512];
+  unsigned accepted = 0;
   (void)state;
   uvws_server_options_init(&options);
   for (int any = 0; any < 2; any++) {
@@ -58,12 +59,17 @@ static void test_origin_must_match_host_by_default(void** state) {
                cases[i].origin == NULL ? "" : "Origin: ",
                cases[i].origin == NULL ? "" : cases[i].origin,
                cases[i].origin == NULL ? "" : "\r\n", cases[i].host);
-      assert_int_equal(ask(text), any ? 101 : cases[i].status);
-      if (any || cases[i].status == 101) continue;
+      /* A page that anybody may have changed is not of a server with TLS. */
+      bool is_plain = cases[i].origin != NULL && test_has_tls() &&
+                      strncasecmp(cases[i].origin, "http:", 5) == 0;
+      int status = is_plain ? 403 : cases[i].status;
+      assert_int_equal(ask(text), any ? 101 : status);
+      if (!any) accepted += status == 101;
+      if (any || status == 101) continue;
       assert_string_equal(body_of(&raw), "Origin does not match Host");
       assert_non_null(strstr(raw.in, "\r\nContent-Type: text/plain\r\n"));
     }
-    assert_int_equal(server.accepted, any ? COUNT_OF(cases) : 12);
+    assert_int_equal(server.accepted, any ? COUNT_OF(cases) : accepted);
     server_end();
   }
 }

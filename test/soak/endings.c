@@ -117,7 +117,7 @@ void run_endings(unsigned tries) {
   uint64_t begin = uv_hrtime();
   uvws_options_init(&client_options);
   uv_ip4_addr("127.0.0.1", 0, &addr);
-  CHECK(uvws_server_init(loop, &server, &server_events, NULL) == 0);
+  init_server(&server_events, NULL);
   CHECK(uvws_listen(&server, (const struct sockaddr*)&addr, 0, 4096) == 0);
   uvws_server_getsockname(&server, (struct sockaddr*)&addr, &len);
   port = ntohs(addr.sin_port);

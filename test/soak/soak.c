@@ -81,6 +81,50 @@ static void on_progress(uvws_server_t* self, unsigned left,
 static const uvws_server_events_t server_events = {
     UVWS_SERVER_EVENTS_INIT, .request = on_request, .progress = on_progress};
 
+/* A file of the directory in UVWS_TEST_TLS, which cmake/ca made: there are
+ * certificates, and so the same runs go over TLS. */
+static const char* certificate_file(const char* name) {
+  static char path[2][512];
+  static unsigned n;
+  n ^= 1;
+  snprintf(path[n], sizeof(path[n]), "%s/%s", getenv("UVWS_TEST_TLS"), name);
+  return path[n];
+}
+
+static uvws_tls_t* server_tls(void) {
+  uvws_tls_certificate_t certificate = {NULL};
+  uvws_tls_options_t options;
+  uvws_tls_t* tls;
+  if (getenv("UVWS_TEST_TLS") == NULL) return NULL;
+  certificate.cert_file = certificate_file("localhost.crt");
+  certificate.key_file = certificate_file("localhost.key");
+  uvws_tls_options_init(&options);
+  options.certificates = &certificate;
+  options.n_certificates = 1;
+  CHECK(uvws_tls_new(&tls, &options, NULL, 0) == 0);
+  return tls;
+}
+
+static uvws_tls_t* client_tls(void) {
+  static uvws_tls_t* tls;
+  uvws_tls_options_t options;
+  if (tls != NULL || getenv("UVWS_TEST_TLS") == NULL) return tls;
+  uvws_tls_options_init(&options);
+  options.ca_file = certificate_file("ca.crt");
+  CHECK(uvws_tls_new(&tls, &options, NULL, 0) == 0);
+  return tls;
+}
+
+void init_server(const uvws_server_events_t* events,
+                 const uvws_server_options_t* from) {
+  uvws_server_options_t options;
+  uvws_server_options_init(&options);
+  if (from != NULL) options = *from;
+  options.tls = server_tls();
+  CHECK(uvws_server_init(loop, &server, events, &options) == 0);
+  uvws_tls_unref(options.tls);
+}
+
 int start_server(const uvws_server_options_t* options,
                  const uvws_events_t* events) {
   struct sockaddr_in addr;
@@ -88,19 +132,24 @@ int start_server(const uvws_server_options_t* options,
   accepted_events = events;
   n_accepted = server_terminated = 0;
   uv_ip4_addr("127.0.0.1", 0, &addr);
-  CHECK(uvws_server_init(loop, &server, &server_events, options) == 0);
+  init_server(&server_events, options);
   CHECK(uvws_listen(&server, (const struct sockaddr*)&addr, 0, 4096) == 0);
   uvws_server_getsockname(&server, (struct sockaddr*)&addr, &len);
   return ntohs(addr.sin_port);
 }
 
 void connect_to(uvws_t* ws, int port, const uvws_events_t* events,
-                const uvws_options_t* options) {
+                const uvws_options_t* from) {
+  uvws_options_t options;
   char url[64];
-  snprintf(url, sizeof(url), "ws://127.0.0.1:%d/", port);
+  uvws_options_init(&options);
+  if (from != NULL) options = *from;
+  options.tls = client_tls();
+  snprintf(url, sizeof(url), "%s://127.0.0.1:%d/",
+           options.tls == NULL ? "ws" : "wss", port);
   CHECK(uvws_init(loop, ws, events) == 0);
   uvws_set_binary_type(ws, UVWS_ARRAYBUFFER);
-  CHECK(uvws_connect(ws, url, options) == 0);
+  CHECK(uvws_connect(ws, url, &options) == 0);
 }
 
 int main(int argc, char** argv) {

@@ -47,6 +47,10 @@ int start_server(const uvws_server_options_t* options,
                  const uvws_events_t* events);
 extern unsigned server_terminated;
 
+/* uvws_server_init() of `server`. */
+void init_server(const uvws_server_events_t* events,
+                 const uvws_server_options_t* options);
+
 void connect_to(uvws_t* ws, int port, const uvws_events_t* events,
                 const uvws_options_t* options);
 
