@@ -2,12 +2,15 @@
 // Chromium, which is always the client: a page runs the cases, and tells its
 // server what came of them.
 const assert = require('assert');
+const {createHash, X509Certificate} = require('crypto');
 const {on} = require('events');
 const fs = require('fs');
 const http = require('http');
+const https = require('https');
 const net = require('net');
 const os = require('os');
 const path = require('path');
+const tls = require('tls');
 const ours = require('./ours');
 const {cases, lost} = require('./web-cases');
 
@@ -45,8 +48,29 @@ async function page(peer, echo, strict) {
                  protocols: ['a']}, peer);
   // Another port is another origin; this page's own leads to the same server.
   await attempt({...denied, name: 'another origin'}, strict);
-  await attempt(cases.find((c) => c.name === 'our ping'),
-                `ws://${location.host}`);
+  const own = location.origin.replace('http', 'ws');
+  await attempt(cases.find((c) => c.name === 'our ping'), own);
+  let bob;
+  const lines = [
+    ['* alice joined', (ws) => {
+      bob = new WebSocket(ws.url.replace('alice', 'bob'), 'chat');
+    }],
+    ['* bob joined', () => bob.send('\u20ac')],
+    ['bob: \u20ac', () => bob.close()],
+    ['* bob left', (ws) => ws.close()],
+  ];
+  await attempt({
+    name: 'chat',
+    target: '/chat?nick=alice',
+    protocols: ['chat'],
+    run: {
+      message(ws, data, n) {
+        check(data === lines[n][0], data);
+        lines[n][1](ws);
+      },
+    },
+    events: ['open', ...lines.map(() => 'message'), `close 1005 clean ''`],
+  }, own);
   await fetch('/result', {method: 'POST', body: JSON.stringify(failed)});
   location = '/first';
 }
@@ -61,22 +85,32 @@ function leave(peer, next) {
   };
 }
 
+const secure = ours.scheme === 'wss';
+
+/** A connection to a server of ours. */
+function connect(url) {
+  const to = {host: '127.0.0.1', port: new URL(url).port};
+  return secure ? tls.connect({...ours.tls.client, ...to}) : net.connect(to);
+}
+
 /** A way to `url` that keeps what is answered first. */
 async function tap(url) {
-  const server = net.createServer((socket) => {
-    const ours = net.connect(new URL(url).port, '127.0.0.1');
+  const {createServer} = secure ? tls : net;
+  const server = createServer(ours.tls.server, (socket) => {
+    const ours = connect(url);
     ours.once('data', (data) => server.answer = String(data));
     ours.pipe(socket).pipe(ours);
   });
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
-  server.url = `ws://127.0.0.1:${server.address().port}`;
+  server.url = `${ours.scheme}://127.0.0.1:${server.address().port}`;
   return server;
 }
 
-/** The pages' server. An upgrade it passes on to `strict`, which sees it as a
- * browser's of its own origin. */
-async function serve(strict, pages) {
-  const server = http.createServer(async (request, response) => {
+/** The pages' server. An upgrade it passes on to `strict`, or `chat`, which see
+ * it as a browser's of their own origin. */
+async function serve(strict, chat, pages) {
+  const {createServer} = secure ? https : http;
+  const server = createServer(ours.tls.server, async (request, response) => {
     let body = '';
     for await (const chunk of request) body += chunk;
     if (request.method === 'POST') server.emit('result', JSON.parse(body));
@@ -89,7 +123,7 @@ async function serve(strict, pages) {
     }
   });
   server.on('upgrade', ({method, url, rawHeaders}, socket, head) => {
-    const ours = net.connect(new URL(strict).port, '127.0.0.1');
+    const ours = connect(url.startsWith('/chat') ? chat : strict);
     const lines = [`${method} ${url} HTTP/1.1`];
     for (let i = 0; i < rawHeaders.length; i += 2)
       lines.push(`${rawHeaders[i]}: ${rawHeaders[i + 1]}`);
@@ -103,13 +137,28 @@ async function serve(strict, pages) {
   return server;
 }
 
+/** The one certificate to trust besides the system's, by its key; whose names
+ * then do not matter either. */
+function trusting() {
+  if (!secure) return [];
+  const {publicKey} = new X509Certificate(ours.tls.server.cert);
+  const key = publicKey.export({type: 'spki', format: 'der'});
+  const hash = createHash('sha256').update(key).digest('base64');
+  const version = process.env.UVWS_TLS_VERSION;
+  return [
+    `--ignore-certificate-errors-spki-list=${hash}`,
+    ...version ? [`--ssl-version-min=tls${version}`,
+                  `--ssl-version-max=tls${version}`] : [],
+  ];
+}
+
 function browse(url) {
   const child = ours.start(chromium, [
     '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic',
     '--disable-dev-shm-usage', '--no-first-run', '--no-proxy-server',
     '--disable-background-networking', '--disable-component-update',
     '--disable-sync', '--disable-back-forward-cache',
-    '--enable-logging=stderr', `--user-data-dir=${profile}`,
+    ...trusting(), '--enable-logging=stderr', `--user-data-dir=${profile}`,
     url,
   ], {detached: true, stdio: ['ignore', 'ignore', 'pipe']});
   child.log = '';
@@ -117,7 +166,7 @@ function browse(url) {
   return child;
 }
 
-let peer, echo, strict, strictTap, server, browser;
+let peer, echo, chat, strict, strictTap, server, browser;
 
 ours.run([
   ['start', async () => {
@@ -125,16 +174,18 @@ ours.run([
     strict = new ours.Program('PEER', 'server');
     echo = new ours.Program('ECHO_SERVER', '--port', 0, '--max-message',
                             16 << 20);
+    chat = new ours.Program('CHAT_SERVER', 0);
     strictTap = await tap(await strict.url());
     const urls = [await peer.url(), await echo.url(), strictTap.url]
         .map((url) => `'${url}'`);
-    server = await serve(await strict.url(), {
+    server = await serve(await strict.url(), await chat.url(), {
       '/': `<script src="/web-cases.js"></script>
             <script>(${page})(${urls})</script>`,
       '/first': `<script>(${leave})(${urls[0]}, '/second')</script>`,
       '/second': `<script>(${leave})(${urls[0]})</script>`,
     });
-    browser = browse(`http://127.0.0.1:${server.address().port}/`);
+    const scheme = secure ? 'https' : 'http';
+    browser = browse(`${scheme}://127.0.0.1:${server.address().port}/`);
   }],
   ['the page', async () => {
     const died = browser.exited.then(() => { throw new Error(browser.log); });
@@ -162,6 +213,7 @@ ours.run([
     await peer.saw(tested.length + 2, [`open ''`, 'text 1', ...lost]);
   }],
   ['stop', async () => {
-    for (const program of [peer, strict, echo]) await program.end('SIGTERM');
+    for (const program of [peer, strict, echo, chat])
+      await program.end('SIGTERM');
   }],
 ]);

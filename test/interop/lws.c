@@ -12,6 +12,9 @@
  *   lost                 theirs, without a close frame
  *   die                  ours, by a signal
  *
+ * With the environment's UVWS_TLS, a directory that cmake/ca has made, it is
+ * over TLS, of no other version than UVWS_TLS_VERSION.
+ *
  * The exit status tells whether all came as said. */
 #include <signal.h>
 #include <stdbool.h>
@@ -221,6 +224,33 @@ static int on_event(struct lws* wsi, enum lws_callback_reasons event,
 static struct lws_protocols protocols[] = {{.name = "", .callback = on_event},
                                            {.name = NULL}};
 
+/* All others but the one, for OpenSSL would fall into the gap between two. */
+static long unwanted_versions(void) {
+  const char* version = getenv("UVWS_TLS_VERSION");
+  if (version == NULL) return 0;
+  bool is_1_2 = strcmp(version, "1.2") == 0;
+  return (long)(SSL_OP_NO_SSL_MASK &
+                ~(is_1_2 ? SSL_OP_NO_TLSv1_2 : SSL_OP_NO_TLSv1_3));
+}
+
+static void use_tls(struct lws_context_creation_info* info,
+                    const char* directory) {
+  static char ca[1024], cert[1024], key[1024]; /* lws keeps pointers */
+  snprintf(ca, sizeof(ca), "%s/ca.crt", directory);
+  snprintf(cert, sizeof(cert), "%s/localhost.crt", directory);
+  snprintf(key, sizeof(key), "%s/localhost.key", directory);
+  info->options |= LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT;
+  info->alpn = "http/1.1";
+  if (info->port == CONTEXT_PORT_NO_LISTEN) {
+    info->client_ssl_ca_filepath = ca;
+    info->ssl_client_options_set = unwanted_versions();
+  } else {
+    info->ssl_cert_filepath = cert;
+    info->ssl_private_key_filepath = key;
+    info->ssl_options_set = unwanted_versions();
+  }
+}
+
 static void listen_once(struct lws_context* context,
                         struct lws_context_creation_info* info) {
   struct lws_vhost* vhost = lws_create_vhost(context, info);
@@ -236,7 +266,13 @@ static void dial(struct lws_context* context,
   check(to.vhost != NULL, "lws_create_vhost");
   to.port = atoi(args[0]);
   to.path = args[1];
-  to.address = to.host = to.origin = "127.0.0.1";
+  to.address = to.host = "127.0.0.1";
+  to.origin = "http://127.0.0.1";
+  to.alpn = info->alpn;
+  if (to.alpn != NULL) {
+    to.origin = "https://127.0.0.1";
+    to.ssl_connection = LCCSCF_USE_SSL;
+  }
   to.protocol = *args[2] == '\0' ? NULL : args[2];
   to.local_protocol_name = self.protocol;
   check(lws_client_connect_via_info(&to) != NULL, "no connection");
@@ -258,9 +294,13 @@ int main(int argc, char** argv) {
       .port = client ? CONTEXT_PORT_NO_LISTEN : 0,
       .iface = client ? NULL : "127.0.0.1",
       .protocols = protocols,
-      .options = LWS_SERVER_OPTION_EXPLICIT_VHOSTS,
+      /* Older ones would call the origin http: under TLS too. */
+      .options = LWS_SERVER_OPTION_EXPLICIT_VHOSTS |
+                 LWS_SERVER_OPTION_JUST_USE_RAW_ORIGIN,
       .gid = (gid_t)-1,
       .uid = (uid_t)-1};
+  const char* tls = getenv("UVWS_TLS");
+  if (tls != NULL) use_tls(&info, tls);
   lws_set_log_level(LLL_ERR, NULL);
   struct lws_context* context = lws_create_context(&info);
   check(context != NULL, "lws_create_context");

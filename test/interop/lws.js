@@ -71,6 +71,9 @@ const cases = [
 
 const servers = {sockets: 0};
 
+const url = async (lws) =>
+    `${ours.scheme}://127.0.0.1:${await lws.line('')}/`;
+
 /** Their client's program, at a server of ours. */
 async function client(program, c) {
   const {port} = new URL(await program.url());
@@ -87,10 +90,10 @@ async function atOurServer(c) {
 
 async function atOurClient(c) {
   const lws = new ours.Program('LWS', 'server', c.chosen || '', ...c.theirs);
-  const url = `ws://127.0.0.1:${await lws.line('')}/`;
+  const at = await url(lws);
   const program = c.log ?
-      new ours.Program('PEER', 'client', url, c.target, ...c.protocols || []) :
-      new ours.Program('ECHO_CLIENT', '--max-message', 16 << 20, url);
+      new ours.Program('PEER', 'client', at, c.target, ...c.protocols || []) :
+      new ours.Program('ECHO_CLIENT', '--max-message', 16 << 20, at);
   if (c.log) await program.saw(1, c.log);
   await program.end();
   assert.strictEqual(await lws.child.exited, c.status || 0);
@@ -125,8 +128,7 @@ ours.run([
   }],
   ['our client: killed', async () => {
     const lws = new ours.Program('LWS', 'server', '', 'one', 'lost');
-    const program = new ours.Program(
-        'PEER', 'client', `ws://127.0.0.1:${await lws.line('')}/`, '/echo');
+    const program = new ours.Program('PEER', 'client', await url(lws), '/echo');
     await program.line('1 text');
     program.child.kill('SIGKILL');
     assert.strictEqual(await program.child.exited, 'SIGKILL');

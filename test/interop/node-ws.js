@@ -2,6 +2,8 @@
 // Node's ws, in both roles.
 const assert = require('assert');
 const {once} = require('events');
+const http = require('http');
+const https = require('https');
 const ours = require('./ours');
 const {bytes, cases, longest, lost, runCase, same, text} =
     require('./web-cases');
@@ -18,6 +20,14 @@ const WebSocket = ['ws', '/usr/share/nodejs/ws'] // Debian's
 const options = {maxPayload: 64 << 20};
 const MiB16 = 16 << 20;
 const MiB32 = 32 << 20;
+
+/** Node does not do it below TLS. */
+function reset(socket) {
+  if (!socket.encrypted) return socket.resetAndDestroy();
+  const {_parent: handle} = socket._handle;
+  handle.close = handle.reset;
+  socket.destroy();
+}
 
 /** As those of web-cases.js, for what is not on the web: `theirs` has the
  * socket from its birth, a promise that it is open, and a way to ask for the
@@ -117,7 +127,7 @@ const own = [
     target: '/echo',
     async theirs(ws, open) {
       await open;
-      ws._socket.resetAndDestroy();
+      reset(ws._socket);
     },
     log: [`open ''`, ...lost],
   },
@@ -145,12 +155,35 @@ async function play(ws, program, number, c) {
   await closed;
 }
 
+/** ALPN is ours to choose, or to offer, where there is TLS. */
+function checkAlpn({socket}) {
+  const chosen = ours.scheme === 'wss' ? 'http/1.1' : undefined;
+  assert.strictEqual(socket.alpnProtocol, chosen);
+}
+
+/** A server of theirs, and its URL. */
+async function serve(more) {
+  const {createServer} = ours.scheme === 'wss' ? https : http;
+  const server = createServer(ours.tls.server);
+  const theirs = new WebSocket.Server({...options, ...more, server});
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  theirs.once('connection', (ws, request) => {
+    server.close();
+    checkAlpn(request);
+  });
+  theirs.url = `${ours.scheme}://127.0.0.1:${server.address().port}/`;
+  return theirs;
+}
+
 /** A case with a client of theirs. */
 async function atOurServer(servers, c) {
   const program = c.echo ? servers.echo : servers.peer;
   const number = c.echo ? 0 : ++servers.sockets;
   const url = await program.url() + (c.target || '/');
-  const ws = new WebSocket(url, c.protocols || [], options);
+  const ws = new WebSocket(url, c.protocols || [],
+                           {...options, ...ours.tls.client});
+  ws.on('upgrade', checkAlpn);
   await play(ws, program, number, c);
   if (!c.echo) await program.saw(number, c.log);
 }
@@ -159,18 +192,15 @@ async function atOurServer(servers, c) {
 async function atOurClient(c) {
   const [, query] = (c.target || '').split('?');
   const chosen = new URLSearchParams(query).get('protocol') || false;
-  const server = new WebSocket.Server(
-      {...options, host: '127.0.0.1', port: 0, handleProtocols: () => chosen});
-  await once(server, 'listening');
-  const url = `ws://127.0.0.1:${server.address().port}/`;
+  const server = await serve({handleProtocols: () => chosen});
   const program = c.echo ?
-      new ours.Program('ECHO_CLIENT', '--max-message', MiB16, url) :
-      new ours.Program('PEER', 'client', url, c.target, ...c.protocols || []);
+      new ours.Program('ECHO_CLIENT', '--max-message', MiB16, server.url) :
+      new ours.Program('PEER', 'client', server.url, c.target,
+                       ...c.protocols || []);
   // Whatever happens to the socket comes after this callback.
   await new Promise((resolve, reject) => server.on('connection', (ws) => {
     play(ws, program, 1, c).then(resolve, reject);
   }));
-  server.close();
   if (!c.echo) await program.saw(1, c.log);
   await program.end();
 }
@@ -187,7 +217,7 @@ const servers = {sockets: 0};
 /** Loses a server of ours, once a client of theirs has had an echo. */
 async function lose(signal, code) {
   const program = new ours.Program('PEER', 'server');
-  const ws = new WebSocket(`${await program.url()}/echo`);
+  const ws = new WebSocket(`${await program.url()}/echo`, ours.tls.client);
   await once(ws, 'open');
   ws.send('x');
   await once(ws, 'message');
@@ -227,17 +257,14 @@ ours.run([
     await program.end();
   }],
   ['our client: killed', async () => {
-    const server = new WebSocket.Server({host: '127.0.0.1', port: 0});
-    await once(server, 'listening');
-    const program = new ours.Program(
-        'ECHO_CLIENT', `ws://127.0.0.1:${server.address().port}/`);
+    const server = await serve();
+    const program = new ours.Program('ECHO_CLIENT', server.url);
     const [ws] = await once(server, 'connection');
     ws.send('x');
     await once(ws, 'message');
     program.child.kill('SIGKILL');
     assert.strictEqual((await once(ws, 'close'))[0], 1006);
     assert.strictEqual(await program.child.exited, 'SIGKILL');
-    server.close();
   }],
   ['stop', async () => {
     await servers.peer.end('SIGTERM');

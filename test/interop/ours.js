@@ -1,7 +1,10 @@
 'use strict';
-// Our programs, as the scripts of this directory that run on Node see them.
+// Our programs, as the scripts of this directory that run on Node see them; all
+// is over TLS when UVWS_TLS is a directory that cmake/ca has made.
 const assert = require('assert');
 const {spawn} = require('child_process');
+const fs = require('fs');
+const path = require('path');
 const readline = require('readline');
 
 const children = new Set();
@@ -9,6 +12,23 @@ const children = new Set();
 process.on('exit', () => {
   for (const child of children) child.destroy();
 });
+
+const directory = process.env.UVWS_TLS;
+const scheme = directory ? 'wss' : 'ws';
+const tls = {server: {}, client: {}}; // options of Node's peers
+const own = {}; // arguments of our programs
+if (directory) {
+  const [ca, cert, key] = ['ca.crt', 'localhost.crt', 'localhost.key']
+      .map((file) => path.join(directory, file));
+  own.ECHO_SERVER = own.CHAT_SERVER = ['--cert', cert, '--key', key];
+  own.ECHO_CLIENT = ['--ca', ca];
+  const both = {ALPNProtocols: ['http/1.1']};
+  if (process.env.UVWS_TLS_VERSION) // the only one they speak
+    both.minVersion = both.maxVersion = `TLSv${process.env.UVWS_TLS_VERSION}`;
+  tls.client = {...both, ca: fs.readFileSync(ca)};
+  tls.server = {...both, cert: fs.readFileSync(cert),
+                key: fs.readFileSync(key)};
+}
 
 /** A child that does not outlive us; nor do its own, when it is detached. */
 function start(command, args, options) {
@@ -37,7 +57,8 @@ class Program {
   constructor(name, ...args) {
     const launcher = name === 'LWS' ? '' : process.env.LAUNCHER || '';
     const [command, ...rest] =
-        [...launcher.split(' ').filter(Boolean), process.env[name], ...args];
+        [...launcher.split(' ').filter(Boolean), process.env[name],
+         ...own[name] || [], ...args];
     this.child = start(command, rest, {stdio: ['ignore', 'pipe', 'inherit']});
     this.lines = [];
     this.changed = [];
@@ -58,7 +79,7 @@ class Program {
   }
 
   async url() {
-    return (await this.line('listening')).match(/ws:.*\d/)[0];
+    return (await this.line('listening')).match(/wss?:.*\d/)[0];
   }
 
   /** What the socket of that number saw, up to its end, is `expected`: strings
@@ -89,7 +110,7 @@ async function run(cases) {
     console.error(`${current}: ${error && error.stack || error}`);
     process.exit(1);
   };
-  setTimeout(() => failed('no end'), 100000).unref();
+  setTimeout(() => failed('no end'), 200000).unref();
   process.on('unhandledRejection', failed).on('uncaughtException', failed);
   for (const [name, body] of cases) {
     current = name;
@@ -104,4 +125,4 @@ function skip(why) {
   process.exit(77);
 }
 
-module.exports = {Program, run, skip, start};
+module.exports = {Program, run, scheme, skip, start, tls};

@@ -15,6 +15,9 @@
  *   /abort                    terminates at the first message
  *   ...?protocol=P            the subprotocol that the server chooses
  *
+ * With the environment's UVWS_TLS, a directory that cmake/ca has made, the
+ * server speaks TLS, and the client of a wss: URL trusts that authority.
+ *
  * Each event becomes a line of stdout that begins with the socket's number,
  * so that a script can compare what we saw, event by event. */
 #include <signal.h>
@@ -36,6 +39,25 @@ static void must(const char* what, int status) {
   if (status == 0) return;
   fprintf(stderr, "peer: %s: %s\n", what, uvws_strerror(status));
   exit(1);
+}
+
+/* For either role; NULL when there is to be none. */
+static uvws_tls_t* make_tls(void) {
+  const char* directory = getenv("UVWS_TLS");
+  char ca[1024], cert[1024], key[1024];
+  uvws_tls_certificate_t certificate = {.cert_file = cert, .key_file = key};
+  uvws_tls_options_t options;
+  uvws_tls_t* tls;
+  if (directory == NULL) return NULL;
+  snprintf(ca, sizeof(ca), "%s/ca.crt", directory);
+  snprintf(cert, sizeof(cert), "%s/localhost.crt", directory);
+  snprintf(key, sizeof(key), "%s/localhost.key", directory);
+  uvws_tls_options_init(&options);
+  options.ca_file = ca;
+  options.certificates = &certificate;
+  options.n_certificates = 1;
+  must("TLS", uvws_tls_new(&tls, &options, NULL, 0));
+  return tls;
 }
 
 static bool does(const peer_t* peer, const char* what) {
@@ -199,7 +221,9 @@ static void serve(uvws_server_t* server, uv_signal_t* signal, bool any_origin) {
   uvws_server_options_t options;
   uvws_server_options_init(&options);
   if (any_origin) options.flags = UVWS_SERVER_ANY_ORIGIN;
+  options.tls = make_tls();
   must("init", uvws_server_init(loop, server, &server_events, &options));
+  uvws_tls_unref(options.tls);
   uv_ip4_addr("127.0.0.1", 0, &address);
   must("listen", uvws_listen(server, (const struct sockaddr*)&address, 0, 128));
   uvws_server_getsockname(server, (struct sockaddr*)&address, &len);
@@ -207,7 +231,8 @@ static void serve(uvws_server_t* server, uv_signal_t* signal, bool any_origin) {
   uv_unref((uv_handle_t*)signal);
   signal->data = server;
   must("signal", uv_signal_start_oneshot(signal, on_signal, SIGTERM));
-  printf("listening on ws://127.0.0.1:%d/\n", ntohs(address.sin_port));
+  printf("listening on %s://127.0.0.1:%d/\n", options.tls ? "wss" : "ws",
+         ntohs(address.sin_port));
 }
 
 static void dial(char** argv, int argc) {
@@ -215,7 +240,9 @@ static void dial(char** argv, int argc) {
   uvws_options_init(&options);
   options.protocols = (const char* const*)argv + 4;
   options.n_protocols = (unsigned)argc - 4;
+  options.tls = make_tls();
   must("connect", uvws_connect(&new_peer(argv[3])->ws, argv[2], &options));
+  uvws_tls_unref(options.tls);
 }
 
 int main(int argc, char** argv) {

@@ -1,8 +1,10 @@
-"""Python's websockets, from 10 on, in both roles."""
+"""Python's websockets, from 10 on, in both roles; over TLS, which is OpenSSL's
+there, when UVWS_TLS is a directory that cmake/ca has made."""
 import asyncio
 import os
 import re
 import signal
+import ssl
 import sys
 
 try:
@@ -19,6 +21,28 @@ LOST = [
 ]
 PONG = re.compile(r"pong \[0083.*74\] answers")
 OPTIONS = {"max_size": None, "ping_interval": None}
+
+TLS = os.environ.get("UVWS_TLS")
+VERSION = os.environ.get("UVWS_TLS_VERSION")  # the only one they speak
+SCHEME = "wss" if TLS else "ws"
+
+
+def tls(purpose):
+    context = ssl.create_default_context(purpose, cafile=f"{TLS}/ca.crt")
+    if VERSION:
+        version = ssl.TLSVersion[f"TLSv{VERSION}".replace(".", "_")]
+        context.minimum_version = context.maximum_version = version
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+CLIENT_TLS = SERVER_TLS = None
+if TLS:
+    CLIENT_TLS = tls(ssl.Purpose.SERVER_AUTH)
+    SERVER_TLS = tls(ssl.Purpose.CLIENT_AUTH)
+    SERVER_TLS.load_cert_chain(f"{TLS}/localhost.crt", f"{TLS}/localhost.key")
+CLIENT = {**OPTIONS, "ssl": CLIENT_TLS}
+SERVER = {**OPTIONS, "ssl": SERVER_TLS}
 
 
 def binary(size):
@@ -41,6 +65,11 @@ class Program:
     @classmethod
     async def start(cls, name, *args):
         self = cls()
+        if TLS and name == "ECHO_SERVER":
+            args += ("--cert", f"{TLS}/localhost.crt")
+            args += ("--key", f"{TLS}/localhost.key")
+        if TLS and name == "ECHO_CLIENT":
+            args = ("--ca", f"{TLS}/ca.crt", *args)
         command = [*os.environ.get("LAUNCHER", "").split(), os.environ[name]]
         self.process = await asyncio.create_subprocess_exec(
             *command, *args, stdout=asyncio.subprocess.PIPE
@@ -59,7 +88,7 @@ class Program:
         return found[0]
 
     async def url(self):
-        return re.search(r"ws:.*\d", await self.line("listening")).group()
+        return re.search(r"wss?:.*\d", await self.line("listening")).group()
 
     async def saw(self, number, expected):
         """That socket, up to its end, saw what is `expected`."""
@@ -232,6 +261,10 @@ CHOICE = ("a subprotocol", "/echo?protocol=b.2", is_protocol("b.2"), (1005, ""),
 
 async def play(ws, case):
     _, _, theirs, closed, _ = case
+    if TLS:
+        connection = ws.transport.get_extra_info("ssl_object")
+        assert connection.selected_alpn_protocol() == "http/1.1"
+        assert VERSION is None or connection.version() == f"TLSv{VERSION}"
     await theirs(ws)
     assert (ws.close_code, ws.close_reason) == closed
 
@@ -240,7 +273,7 @@ async def at_our_server(program, case, offer=None):
     name, target, _, _, log = case
     print(f"our server: {name}", flush=True)
     url = await program.url() + (target or "/")
-    async with websockets.connect(url, subprotocols=offer, **OPTIONS) as ws:
+    async with websockets.connect(url, subprotocols=offer, **CLIENT) as ws:
         await play(ws, case)
     if log:
         program.sockets += 1
@@ -260,10 +293,10 @@ async def at_our_client(case, offer=(), choice=None):
             played.set_exception(failure)
 
     async with websockets.serve(
-        handler, "127.0.0.1", 0, subprotocols=choice, **OPTIONS
+        handler, "127.0.0.1", 0, subprotocols=choice, **SERVER
     ) as server:
         port = next(iter(server.sockets)).getsockname()[1]
-        url = f"ws://127.0.0.1:{port}/"
+        url = f"{SCHEME}://127.0.0.1:{port}/"
         if log:
             program = await Program.start("PEER", "client", url, target, *offer)
         else:
@@ -291,9 +324,10 @@ async def lose_client():
     async def handler(ws):
         code.set_result(await lose_server(ws, program.kill()))
 
-    async with websockets.serve(handler, "127.0.0.1", 0, **OPTIONS) as server:
+    async with websockets.serve(handler, "127.0.0.1", 0, **SERVER) as server:
         port = next(iter(server.sockets)).getsockname()[1]
-        program = await Program.start("ECHO_CLIENT", f"ws://127.0.0.1:{port}/")
+        url = f"{SCHEME}://127.0.0.1:{port}/"
+        program = await Program.start("ECHO_CLIENT", url)
         assert await code == 1006
 
 
@@ -319,7 +353,8 @@ async def main():
     for number, code in (None, 1006), (signal.SIGTERM, 1001):
         print(f"our server: {'ends' if number else 'killed'}", flush=True)
         program = await Program.start("PEER", "server")
-        async with websockets.connect(f"{await program.url()}/echo") as ws:
+        url = f"{await program.url()}/echo"
+        async with websockets.connect(url, ssl=CLIENT_TLS) as ws:
             end = program.end(number) if number else program.kill()
             assert await lose_server(ws, end) == code
     await lose_client()
@@ -330,7 +365,7 @@ async def main():
 
 async def limited():
     try:
-        await asyncio.wait_for(main(), 100)
+        await asyncio.wait_for(main(), 200)
     finally:
         for process in list(Program.running):
             process.kill()
