@@ -107,7 +107,8 @@ struct uvws_tls_options_s {
   uint32_t max_sessions;     /* a client's cache; 256 */
 
   /** Has the last word on a peer's certificate: returns the verdict, which is
-   * `verify->flags` to agree, 0 to accept, UVWS_CERT_REFUSED to refuse. Called
+   * `verify->flags` to agree, 0 to accept, UVWS_CERT_REFUSED to refuse; only
+   * UVWS_CERT_WRONG_USAGE it cannot lift. Called
    * once for each full handshake in which the peer showed a certificate, on the
    * thread of that connection's loop; no call of the library may be made. A
    * session that is resumed was verified when it began (RFC 8446, 2.2). */
@@ -168,11 +169,11 @@ struct uvws_tls_info_s {
   void* reserved[4];
 };
 
-/** Fills `*info` with what is known so far, from uvws_connect() or uvws_accept()
- * until `close`, inside which it may still be asked; at other times, and for a
- * connection without TLS, everything is 0 and "", `alert` -1. What it points to
- * is valid until the callback returns, or outside of one until the loop runs
- * on. */
+/** Fills `*info` with what is known so far, from uvws_connect() or
+ * uvws_accept() until `close`, inside which it may still be asked; at other
+ * times, and for a connection without TLS, everything is 0 and "", `alert` -1.
+ * What it points to is valid until the callback returns, or outside of one
+ * until the loop runs on. */
 UVWS_EXTERN void uvws_tls_info(const uvws_t* ws, uvws_tls_info_t* info);
 
 /** The same of a client whose request is being decided, for instance to look at

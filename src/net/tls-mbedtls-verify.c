@@ -293,10 +293,14 @@ static int judge(uvws__tls_t* tls, uint32_t* their_flags) {
     *their_flags |= MBEDTLS_X509_BADCERT_CN_MISMATCH;
   if (!is_meant_for(tls->chain[0], tls->is_server))
     *their_flags |= MBEDTLS_X509_BADCERT_EXT_KEY_USAGE;
-  uint32_t flags = our_flags(*their_flags);
+  /* mbedTLS passes over a certificate that it cannot read, and judges nothing.
+   */
+  bool is_there = tls->chain[0]->raw.p != NULL;
+  uint32_t flags = is_there ? our_flags(*their_flags) : UVWS_CERT_OTHER;
   bool goes_on = config->insecure && !tls->is_server;
-  bool is_asked = config->verify != NULL && !goes_on;
-  if (is_asked) flags = ask_hook(tls, flags);
+  bool is_asked = config->verify != NULL && !goes_on && is_there;
+  /* Nor would mbedTLS accept one of the wrong usage if the hook did. */
+  if (is_asked) flags = ask_hook(tls, flags) | (flags & UVWS_CERT_WRONG_USAGE);
   tls->result->flags = flags;
   if (flags == 0)
     *their_flags = 0;

@@ -80,6 +80,15 @@ bool uvws__tls_is_out_of_memory(int code) {
   }
 }
 
+static bool is_1_3(const uvws__tls_t* tls) {
+#if UVWS__MBEDTLS_2
+  (void)tls;
+  return false;
+#else
+  return mbedtls_ssl_get_version_number(&tls->ssl) == UVWS_TLS_1_3;
+#endif
+}
+
 static uvws__failure_t failure_of(uvws__tls_t* tls, int code) {
   if (uvws__tls_is_out_of_memory(code)) return UVWS__FAIL_NO_MEMORY;
   if (code == MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE) {
@@ -90,6 +99,11 @@ static uvws__failure_t failure_of(uvws__tls_t* tls, int code) {
   if (code == MBEDTLS_ERR_SSL_NO_CLIENT_CERTIFICATE) {
     tls->result->flags |= UVWS_CERT_MISSING;
     say(tls, "the peer's certificate is missing", "");
+    /* RFC 5246, 7.4.6. In 1.3 mbedTLS does so. */
+    if (!is_1_3(tls))
+      (void)mbedtls_ssl_send_alert_message(
+          &tls->ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL,
+          MBEDTLS_SSL_ALERT_MSG_HANDSHAKE_FAILURE);
   }
   if (tls->result->flags != 0 && tls->result->version == 0 &&
       !(tls->config->insecure && !tls->is_server))
@@ -284,9 +298,11 @@ static bool set_up(uvws__tls_t* tls, const uvws__tls_peer_t* peer) {
   read_address(tls);
   /* RFC 6066, 3: an address is no server name; uvws__tls_verify() compares it.
    */
-  if (mbedtls_ssl_set_hostname(&tls->ssl,
-                               tls->address_len > 0 ? NULL : tls->host) != 0)
+  bool is_name = tls->address_len == 0;
+  if (mbedtls_ssl_set_hostname(&tls->ssl, is_name ? tls->host : NULL) != 0)
     return false;
+  if (is_name) tls->result->server_name = uvws__strndup(host, strlen(host));
+  if (is_name && tls->result->server_name == NULL) return false;
   if (config->resumption) resume_session(tls);
   return true;
 }
@@ -343,11 +359,7 @@ size_t uvws__tls_unfed(uvws__tls_t* tls, const uint8_t** data) {
 
 static void conclude(uvws__tls_t* tls) {
   uvws__tls_result_t* result = tls->result;
-#if UVWS__MBEDTLS_2
-  result->version = UVWS_TLS_1_2;
-#else
-  result->version = (uint16_t)mbedtls_ssl_get_version_number(&tls->ssl);
-#endif
+  result->version = is_1_3(tls) ? UVWS_TLS_1_3 : UVWS_TLS_1_2;
   result->resumed = !tls->full;
   result->cipher_suite = mbedtls_ssl_get_ciphersuite(&tls->ssl);
   result->alpn = mbedtls_ssl_get_alpn_protocol(&tls->ssl);
