@@ -82,6 +82,10 @@ const char* test_origin(void) {
   return test_has_tls() ? "https://127.0.0.1" : "http://127.0.0.1";
 }
 
+uint32_t test_handshake_ms(uint32_t ms) {
+  return test_has_tls() ? ms + 500 : ms;
+}
+
 static const char* file_in(const char* name) {
   static char path[4][512];
   static unsigned n;
@@ -94,6 +98,7 @@ static uvws_tls_t* server_tls;
 static uvws_tls_t* client_tls;
 
 static uint32_t tls_flags;
+static uint32_t tls_max_version;
 bool test_in_peer;
 
 /* Both from the first use to the process's end. */
@@ -110,12 +115,17 @@ static void make_tls(void) {
   uvws_tls_options_init(&options);
   options.ca_file = file_in("ca.crt");
   options.flags = tls_flags;
+  options.max_version = tls_max_version;
   assert_int_equal(uvws_tls_new(&client_tls, &options, NULL, 0), 0);
 }
 
 void test_keep_nothing(void) {
   tls_flags = UVWS_TLS_NO_RESUMPTION;
   if (test_has_tls()) make_tls();
+}
+
+void test_limit_tls(void) {
+  tls_max_version = UVWS_TLS_1_2;
 }
 
 const uvws_options_t* test_options(const uvws_options_t* from) {
@@ -400,7 +410,7 @@ void raw_send(raw_t* raw, const void* bytes, size_t len) {
   }
 }
 
-static void raw_reset(raw_t* raw) {
+void raw_reset(raw_t* raw) {
   if (uv_is_closing((uv_handle_t*)&raw->tcp)) return;
   if (raw->is_server && !uv_is_closing((uv_handle_t*)&raw->listener))
     uv_close((uv_handle_t*)&raw->listener, NULL);

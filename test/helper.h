@@ -42,6 +42,10 @@ bool test_has_tls(void);
  * test to the next is made now, and there will be no sessions to keep. */
 void test_keep_nothing(void);
 
+/* For programs that read records, before there are any: TLS 1.2, whose records
+ * are as long as what stands in them, and no more than a constant. */
+void test_limit_tls(void);
+
 /* A raw peer's TLS is being worked at, which is not to fail. */
 extern bool test_in_peer;
 
@@ -50,6 +54,9 @@ const char* test_scheme(void);
 
 /* The origin of a page of such a server at 127.0.0.1. */
 const char* test_origin(void);
+
+/* A deadline for HTTP's handshake that leaves a busy machine time for TLS's. */
+uint32_t test_handshake_ms(uint32_t ms);
 
 /* What the calls of these names do in a test. */
 int test_connect(uvws_t* ws, const char* url, const uvws_options_t* options);
@@ -155,7 +162,7 @@ typedef struct raw_s {
   char* in; /* all that came, the head first */
   size_t in_len;
   size_t in_capacity;
-  uint8_t* frames; /* what raw_frame() looked at last */
+  uint8_t* frames;         /* what raw_frame() looked at last */
   struct uvws__tls_s* tls; /* under TLS */
   void* tls_result;
   bool is_secure; /* its handshake is over */
@@ -173,6 +180,7 @@ void raw_serve(raw_t* raw);
 void raw_dial(raw_t* raw, int port);
 void raw_send(raw_t* raw, const void* bytes, size_t len); /* copied */
 void raw_shutdown(raw_t* raw);
+void raw_reset(raw_t* raw);
 void raw_listen_up(raw_t* raw);
 void raw_close(raw_t* raw);
 void raw_free(raw_t* raw);

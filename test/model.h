@@ -59,9 +59,8 @@ static void note_taken(const struct iovec* vec, size_t taken) {
   }
 }
 
-/* RFC 5288 has an explicit nonce, RFC 8446, 5.2 the type at the end. */
+/* RFC 5288 has an explicit nonce. */
 static size_t overhead_of(const uvws__tls_result_t* tls) {
-  if (tls->version == UVWS_TLS_1_3) return 16 + 1;
   return strstr(tls->cipher_suite, "GCM") != NULL ? 8 + 16 : 16;
 }
 
@@ -236,6 +235,7 @@ static void conn_open(const bool* is_server, raw_then_t then) {
   memset(&kernel, 0, sizeof(kernel));
   kernel.fd = -1;
   fill_pattern();
+  test_limit_tls();
   conn.is_server = *is_server;
   conn.raw.then = then;
   conn.raw.on_data = check_bytes;

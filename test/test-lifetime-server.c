@@ -136,7 +136,7 @@ static void start_gate(decision_t decision, bool with_client) {
       UVWS_SERVER_EVENTS_INIT, .request = on_request, .abort = on_abort,
       .error = on_server_error, .close = on_server_close};
   uvws_server_options_init(&options);
-  options.handshake_timeout = 30;
+  options.handshake_timeout = test_handshake_ms(30);
   options.close_timeout = 0;
   assert_int_equal(
       uvws_server_init(test_loop, &gate.server, &gate.events, &options), 0);
@@ -183,7 +183,10 @@ static void test_a_request_is_decided_once(void** state) {
     start_gate(c->decision, true);
     if (c->no_abort) gate.events.abort = NULL;
     test_run();
-    assert_string_equal(gate.log, c->server);
+    /* Who leaves with a session ticket unread resets the connection. */
+    bool may_reset = test_has_tls() && c->decision == PEER_LEAVES;
+    if (!may_reset || strcmp(gate.log, "request abort ECONNRESET") != 0)
+      assert_string_equal(gate.log, c->server);
     assert_string_equal(gate.client.log, c->client);
     assert_int_equal(gate.http_status, c->http_status);
     assert_int_equal(gate.closes, 1);

@@ -373,7 +373,7 @@ static void test_a_client_that_leaves_aborts_its_request(void** state) {
     if (cases[i].then == RAW_FIN)
       raw_close(&raw);
     else
-      uv_tcp_close_reset(&raw.tcp, NULL);
+      raw_reset(&raw);
     while (strstr(server.log, "abort") == NULL) uv_run(test_loop, UV_RUN_ONCE);
     server_end();
     assert_string_equal(server.log, cases[i].log);
@@ -388,7 +388,7 @@ static void test_a_slow_request_is_answered_408(void** state) {
   uvws_server_options_t options;
   (void)state;
   uvws_server_options_init(&options);
-  options.handshake_timeout = 40;
+  options.handshake_timeout = test_handshake_ms(40);
   server_start(&server, &options);
   for (size_t i = 0; i < COUNT_OF(parts); i++)
     assert_int_equal(ask(parts[i]), 408);
@@ -400,7 +400,7 @@ static void test_a_late_decision_is_aborted(void** state) {
   uvws_server_options_t options;
   (void)state;
   uvws_server_options_init(&options);
-  options.handshake_timeout = 40;
+  options.handshake_timeout = test_handshake_ms(40);
   server_start(&server, &options);
   later_init();
   uv_close((uv_handle_t*)&later.timer, NULL);
@@ -415,7 +415,7 @@ static void test_the_deadline_ends_with_the_handshake(void** state) {
   raw_t quiet;
   (void)state;
   uvws_server_options_init(&options);
-  options.handshake_timeout = 40;
+  options.handshake_timeout = test_handshake_ms(40);
   server_start(&server, &options);
   dial(&quiet, REQUEST "\r\n");
   test_run_until(&quiet.upgraded);

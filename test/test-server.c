@@ -557,7 +557,7 @@ static void bare_start(void) {
   int len = sizeof(addr);
   uvws_server_options_t options;
   uvws_server_options_init(&options);
-  options.handshake_timeout = 40;
+  options.handshake_timeout = test_handshake_ms(40);
   bare_closes = 0;
   assert_int_equal(uvws_server_init(test_loop, &bare, &bare_events, &options),
                    0);

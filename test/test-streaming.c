@@ -604,7 +604,7 @@ static void test_what_is_lost_was_not_sent(void** state) {
   uvws_stats(ws, &before);
   assert_true(before.queue_size > 0);
   assert_int_equal(before.bytes_sent + before.queue_size, 30 * 1000014);
-  assert_int_equal(uv_tcp_close_reset(&conn.raw.tcp, NULL), 0);
+  raw_reset(&conn.raw);
   while (uvws_queue_size(ws) > 0) uv_run(test_loop, UV_RUN_ONCE);
   turns(2);
   assert_int_not_equal(uvws_send(ws, "x", 1, UVWS_TEXT), 0);
