@@ -209,6 +209,7 @@ static int make(uv_loop_t* uv, uvws__loop_t** result) {
   loop->cork.len = 0;
   loop->cork.body = 0;
   loop->cork.n_marks = 0;
+  loop->gatherer = NULL;
   int status = init_handles(loop);
   if (status != 0) {
     close_handles(loop);

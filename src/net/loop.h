@@ -13,6 +13,7 @@
 #define UVWS__CORK_MARKS  2048
 #define UVWS__RANDOM_POOL 4096
 #define UVWS__RECORD_SIZE (16 * 1024)
+#define UVWS__RECORDS     5 /* that leave in one write */
 
 /* The struct that a deferred call, a deadline, is a member of. */
 #define UVWS__CONTAINER_OF(ptr, type, member) \
@@ -69,6 +70,10 @@ typedef struct uvws__loop_s {
   uint8_t read_buffer[UVWS__READ_BUFFER];
   uint8_t plain_buffer[UVWS__READ_BUFFER]; /* TLS: decrypted from the other */
   uint8_t record[UVWS__RECORD_SIZE];       /* TLS: gathered to be encrypted */
+  struct uvws__secure_s*
+      gatherer; /* TLS: whose records gather below, or NULL */
+  size_t gathered;
+  uint8_t records[UVWS__RECORDS * (UVWS__RECORD_SIZE + 512)];
 } uvws__loop_t;
 
 /* Finds or makes what the loop's sockets share and counts one more user. */

@@ -12,11 +12,16 @@
  * the owner stops in the midst, what ciphertext is left is kept, and the handle
  * does not read before that is used up.
  *
- * Out. The engine encrypts one record at a time and offers it here. What the
- * kernel does not take of it stays in the engine's buffer, where libuv's one
- * write finds it, and the bytes it was made from stay in the stream's outbox:
- * so nothing is copied, and a byte counts as sent when its record is with the
- * kernel. No other record is made until then. */
+ * Out. The engine encrypts one record at a time and offers it here. What was to
+ * be sent stays in the stream's outbox until its record is with the kernel, and
+ * only then counts as sent.
+ *
+ * As long as the kernel keeps up, the records of one flush gather and leave in
+ * one write: copying 16 KiB costs a tenth of a write of its own (bench/tls).
+ * What the kernel leaves of them is kept until libuv has sent it; the bytes in
+ * it are `ahead` of what counts. Once it does not keep up, each record waits in
+ * the engine's own buffer, where libuv's one write finds it, and nothing is
+ * copied. No other record is made until that is sent. */
 
 typedef struct kept_s {
   size_t start; /* bytes before are used up */
@@ -30,13 +35,20 @@ struct uvws__secure_s {
   uvws__tls_result_t* result;
   kept_t* kept;
   uvws__deferred_t pump;
-  size_t in_flight; /* of the write that libuv has */
-  size_t written;   /* that it had: the engine is still to be told */
-  int lost;         /* why the kernel takes nothing more, or 0 */
-  int ending;       /* what the engine said in the end, or 0 */
-  bool writing;     /* `write` is in use */
-  bool open;        /* the handshake is over */
-  bool over;        /* nothing that the peer sends counts any more */
+  uint8_t* rest; /* of gathered records, while libuv writes it */
+  size_t ahead;  /* bytes whose records are in it, or were */
+  unsigned first_ahead;
+  unsigned n_ahead;
+  size_t sizes[UVWS__RECORDS]; /* of each such record the bytes, */
+  size_t ends[UVWS__RECORDS];  /* and where in the rest it ends */
+  size_t in_flight;            /* of the write that libuv has */
+  size_t written;              /* that it had: the engine is still to be told */
+  int lost;                    /* why the kernel takes nothing more, or 0 */
+  int ending;                  /* what the engine said in the end, or 0 */
+  bool writing;                /* `write` is in use */
+  bool slow; /* the kernel did not take all of the last flush */
+  bool open; /* the handshake is over */
+  bool over; /* nothing that the peer sends counts any more */
   bool failed;
   bool is_server;
   uv_write_t write;
@@ -50,13 +62,15 @@ static void on_written(uv_write_t* write, int status) {
   uvws__secure_t* secure = write->data;
   uvws__stream_t* stream = secure->stream;
   secure->writing = false;
+  if (secure->rest == NULL) secure->written = secure->in_flight;
+  uvws__free(secure->rest);
+  secure->rest = NULL;
   if (uv_is_closing(&stream->uv.handle)) return;
   if (status != 0) {
     secure->lost = status;
     uvws__stream_fail_writing(stream, status);
     return;
   }
-  secure->written = secure->in_flight;
   stream->late += secure->in_flight;
   /* Input may have waited for this, or the handshake. */
   if (!secure->open || secure->kept != NULL)
@@ -64,9 +78,62 @@ static void on_written(uv_write_t* write, int status) {
   uvws__stream_resume(stream);
 }
 
+/* libuv's one write: the bytes stay in place until it is done. */
+static int write_later(uvws__secure_t* secure, const uint8_t* data,
+                       size_t len) {
+  uv_buf_t buf = uv_buf_init((char*)data, (unsigned)len);
+  secure->write.data = secure;
+  int status =
+      uv_write(&secure->write, &secure->stream->uv.stream, &buf, 1, on_written);
+  secure->writing = status == 0;
+  secure->in_flight = len;
+  secure->slow = true;
+  return status;
+}
+
+/* How much the kernel takes now. */
+static int write_now(uvws__secure_t* secure, const uint8_t* data, size_t len) {
+  uv_buf_t buf = uv_buf_init((char*)data, (unsigned)len);
+  int taken = uv_try_write(&secure->stream->uv.stream, &buf, 1);
+  return taken == UV_EAGAIN ? 0 : taken;
+}
+
+static int keep_rest(uvws__secure_t* secure, const uint8_t* data, size_t len) {
+  secure->rest = uvws__malloc(len);
+  if (secure->rest == NULL) return UV_ENOMEM;
+  memcpy(secure->rest, data, len);
+  return write_later(secure, secure->rest, len);
+}
+
+/* The kernel gets what has gathered: how much of it, or an error. */
+static int send_gathered(uvws__secure_t* secure) {
+  uvws__loop_t* loop = secure->stream->loop;
+  size_t len = loop->gathered;
+  loop->gathered = 0;
+  if (len == 0) return 0;
+  int taken = write_now(secure, loop->records, len);
+  if (taken >= 0 && (size_t)taken < len) {
+    int status = keep_rest(secure, loop->records + taken, len - (size_t)taken);
+    if (status != 0) taken = status;
+  }
+  if (taken < 0) secure->lost = taken;
+  return taken;
+}
+
+static int gather(uvws__secure_t* secure, const uint8_t* data, size_t len) {
+  uvws__loop_t* loop = secure->stream->loop;
+  if (len > sizeof(loop->records) - loop->gathered) {
+    int status = send_gathered(secure);
+    if (status < 0) return status;
+    if (secure->writing) return UV_EAGAIN;
+  }
+  memcpy(loop->records + loop->gathered, data, len);
+  loop->gathered += len;
+  return (int)len;
+}
+
 static int on_send(void* owner, const uint8_t* data, size_t len) {
   uvws__secure_t* secure = owner;
-  uvws__stream_t* stream = secure->stream;
   if (secure->lost != 0) return secure->lost;
   if (secure->writing) return UV_EAGAIN;
   if (secure->written > 0) {
@@ -74,15 +141,11 @@ static int on_send(void* owner, const uint8_t* data, size_t len) {
     secure->written = 0;
     return written;
   }
-  uv_buf_t buf = uv_buf_init((char*)data, (unsigned)len);
-  int status = uv_try_write(&stream->uv.stream, &buf, 1);
+  if (secure->stream->loop->gatherer == secure)
+    return gather(secure, data, len);
+  int status = write_now(secure, data, len);
   if (status > 0) return status;
-  if (status == UV_EAGAIN) {
-    secure->write.data = secure;
-    status = uv_write(&secure->write, &stream->uv.stream, &buf, 1, on_written);
-    secure->writing = status == 0;
-    secure->in_flight = len;
-  }
+  if (status == 0) status = write_later(secure, data, len);
   if (secure->writing) return UV_EAGAIN;
   secure->lost = status;
   return status;
@@ -126,32 +189,95 @@ static size_t next_bytes(uvws__secure_t* secure, const place_t* place,
   return n;
 }
 
+size_t uvws__secure_done(const uvws__secure_t* secure) {
+  size_t done = 0;
+  if (!secure->writing) return secure->ahead;
+  uint64_t taken = uvws__secure_taken(secure);
+  for (unsigned i = secure->first_ahead;
+       i < secure->n_ahead && secure->ends[i] <= taken; i++)
+    done += secure->sizes[i];
+  return secure->rest == NULL ? 0 : done;
+}
+
+void uvws__secure_settle(uvws__secure_t* secure, size_t done) {
+  secure->ahead -= done;
+  while (done > 0) done -= secure->sizes[secure->first_ahead++];
+}
+
+static bool is_more_than_a_record(const place_t* place) {
+  size_t len = place->buf->len - place->offset;
+  for (const uv_buf_t* buf = place->buf + 1;
+       buf != place->end && len <= UVWS__RECORD_SIZE; buf++)
+    len += buf->len;
+  return len > UVWS__RECORD_SIZE;
+}
+
+static int write_one(uvws__secure_t* secure, const place_t* place) {
+  const uint8_t* data;
+  size_t len = next_bytes(secure, place, &data);
+  return uvws__tls_write(secure->tls, data, len);
+}
+
+/* Several records in one write. What is in those that the kernel does not have
+ * to their end will count later. */
+static int write_several(uvws__secure_t* secure, const place_t* place) {
+  uvws__loop_t* loop = secure->stream->loop;
+  size_t ends[UVWS__RECORDS];
+  int sizes[UVWS__RECORDS];
+  place_t from = *place;
+  unsigned n = 0;
+  int status = 0, total = 0;
+  loop->gatherer = secure;
+  loop->gathered = 0;
+  while (n < UVWS__RECORDS && from.buf != from.end) {
+    status = write_one(secure, &from);
+    if (status <= 0) break;
+    advance(&from, (size_t)status);
+    sizes[n] = status;
+    ends[n++] = loop->gathered;
+  }
+  loop->gatherer = NULL;
+  int taken = send_gathered(secure);
+  if (taken < 0) return UVWS__TLS_LOST;
+  secure->first_ahead = secure->n_ahead = 0;
+  for (unsigned i = 0; i < n; i++) {
+    if (ends[i] <= (size_t)taken) {
+      total += sizes[i];
+    } else {
+      secure->sizes[secure->n_ahead] = (size_t)sizes[i];
+      secure->ends[secure->n_ahead++] = ends[i] - (size_t)taken;
+      secure->ahead += (size_t)sizes[i];
+    }
+  }
+  if (total > 0) return total;
+  return status < 0 ? status : UVWS__TLS_AGAIN;
+}
+
 int uvws__secure_try_write(uvws__secure_t* secure, const uv_buf_t* bufs,
                            unsigned n) {
   enum { MOST = 1 << 30 }; /* the sum is an int */
   place_t place = {bufs, bufs + n, 0};
-  int total = 0;
+  int total = (int)secure->ahead;
   if (secure->failed) return UVWS_ETLS;
-  if (!secure->open) return UV_EAGAIN;
-  advance(&place, 0);
-  while (place.buf != place.end && total < MOST) {
-    const uint8_t* data;
-    size_t len = next_bytes(secure, &place, &data);
-    int sent = uvws__tls_write(secure->tls, data, len);
+  if (secure->lost != 0) return secure->lost;
+  if (!secure->open || secure->writing) return UV_EAGAIN;
+  advance(&place, secure->ahead);
+  secure->ahead = 0;
+  while (place.buf != place.end && total < MOST && secure->ahead == 0) {
+    bool gathers = !secure->slow && is_more_than_a_record(&place);
+    int sent =
+        gathers ? write_several(secure, &place) : write_one(secure, &place);
     if (sent > 0) {
       total += sent;
       advance(&place, (size_t)sent);
-    } else if (total > 0) {
-      break;
+    } else if (total > 0 || sent == UVWS__TLS_AGAIN) {
+      return total > 0 ? total : UV_EAGAIN;
     } else {
-      switch (sent) {
-        case UVWS__TLS_AGAIN: return UV_EAGAIN;
-        case UVWS__TLS_LOST: return secure->lost;
-        default: return UVWS_ETLS;
-      }
+      return sent == UVWS__TLS_LOST ? secure->lost : UVWS_ETLS;
     }
   }
-  return total;
+  if (place.buf == place.end) secure->slow = false;
+  return total > 0 ? total : UV_EAGAIN;
 }
 
 bool uvws__secure_is_writing(const uvws__secure_t* secure) {
@@ -210,7 +336,13 @@ static bool is_wanted(const uvws__secure_t* secure) {
 
 /* Whether there may be more to do at once. */
 static bool shake_hands(uvws__secure_t* secure) {
+  uvws__loop_t* loop = secure->stream->loop;
+  loop->gatherer = secure;
+  loop->gathered = 0;
   int status = uvws__tls_handshake(secure->tls);
+  loop->gatherer = NULL;
+  if (send_gathered(secure) < 0 && status != UVWS__TLS_FAILED)
+    status = UVWS__TLS_LOST;
   if (status == UVWS__TLS_AGAIN) return false;
   secure->open = status == 0;
   if (secure->open)
@@ -347,6 +479,7 @@ void uvws__secure_free(uvws__secure_t* secure) {
   if (secure == NULL) return;
   uvws__tls_free(secure->tls);
   uvws__stream_tls_free(secure->result);
+  uvws__free(secure->rest);
   uvws__free(secure->kept);
   uvws__free(secure);
 }

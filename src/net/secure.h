@@ -40,6 +40,11 @@ int uvws__secure_try_write(uvws__secure_t* secure, const uv_buf_t* bufs,
 bool uvws__secure_is_writing(const uvws__secure_t* secure);
 uint64_t uvws__secure_taken(const uvws__secure_t* secure);
 
+/* Of the bytes that were not yet told to be with the kernel, so many are; and
+ * now they were told. */
+size_t uvws__secure_done(const uvws__secure_t* secure);
+void uvws__secure_settle(uvws__secure_t* secure, size_t done);
+
 /* Ciphertext came. */
 void uvws__secure_read(uvws__secure_t* secure, const uint8_t* data, size_t len);
 

@@ -187,6 +187,11 @@ static void drop_empty_outbox(uvws__stream_t* stream) {
 
 static void settle(uvws__stream_t* stream) {
   uvws__outbox_t* outbox = stream->outbox;
+  if (outbox != NULL && stream->secure != NULL && stream->write_status == 0) {
+    size_t done = uvws__secure_done(stream->secure);
+    stream->unreported += uvws__outbox_taken(outbox, done);
+    uvws__secure_settle(stream->secure, done);
+  }
   if (outbox == NULL || !outbox->writing) return;
   size_t left = uv_stream_get_write_queue_size(&stream->uv.stream);
   if (left < outbox->in_flight)
@@ -360,6 +365,9 @@ uint64_t uvws__stream_queue_size(const uvws__stream_t* stream) {
                       ? 0
                       : uv_stream_get_write_queue_size(&stream->uv.stream);
   if (stream->outbox != NULL) size += stream->outbox->unsent_bytes;
+  if (stream->secure != NULL && stream->outbox != NULL &&
+      stream->write_status == 0)
+    size -= uvws__secure_done(stream->secure);
   if (stream->loop->cork.owner == stream) size += stream->loop->cork.len;
   return size;
 }
