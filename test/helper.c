@@ -518,6 +518,8 @@ static void on_raw_secured(raw_t* raw, const void* bytes, size_t len) {
     if (n < 0) break;
     on_raw_bytes(raw, plain, (size_t)n);
   }
+  /* Whatever it forgets must not have counted. */
+  if (raw->tls != NULL) uvws__tls_rest(raw->tls);
   if (n == UVWS__TLS_FAILED) on_raw_ended(raw, UV_EPROTO);
 }
 

@@ -51,10 +51,35 @@ struct uvws__secure_s {
   bool over; /* nothing that the peer sends counts any more */
   bool failed;
   bool is_server;
+  bool active; /* since the deadline was set */
+  uvws__deadline_t quiet;
   uv_write_t write;
 };
 
+static const uint32_t QUIET_MS = 5000; /* then memory is given back */
+
 static void on_pump(uvws__deferred_t* deferred);
+
+/* ---- quiet ---- */
+
+static void set_quiet_deadline(uvws__secure_t* secure) {
+  uvws__loop_set_deadline(secure->stream->loop, &secure->quiet, QUIET_MS);
+}
+
+/* Traffic only writes down that there was some. */
+static void note_traffic(uvws__secure_t* secure) {
+  secure->active = true;
+  if (secure->quiet.link == NULL) set_quiet_deadline(secure);
+}
+
+static void on_quiet(uvws__deadline_t* deadline) {
+  uvws__secure_t* secure = UVWS__CONTAINER_OF(deadline, uvws__secure_t, quiet);
+  if (secure->active)
+    set_quiet_deadline(secure);
+  else
+    uvws__tls_rest(secure->tls);
+  secure->active = false;
+}
 
 /* ---- out ---- */
 
@@ -261,6 +286,7 @@ int uvws__secure_try_write(uvws__secure_t* secure, const uv_buf_t* bufs,
   if (secure->failed) return UVWS_ETLS;
   if (secure->lost != 0) return secure->lost;
   if (!secure->open || secure->writing) return UV_EAGAIN;
+  note_traffic(secure);
   advance(&place, secure->ahead);
   secure->ahead = 0;
   while (place.buf != place.end && total < MOST && secure->ahead == 0) {
@@ -414,6 +440,7 @@ void uvws__secure_read(uvws__secure_t* secure, const uint8_t* data,
   if (secure->stream->lingering)
     uvws__stream_deliver(secure->stream, NULL, len);
   if (secure->over || uv_is_closing(&secure->stream->uv.handle)) return;
+  note_traffic(secure);
   uvws__tls_feed(secure->tls, data, len);
   pump(secure);
   keep(secure);
@@ -455,6 +482,7 @@ int uvws__stream_secure(uvws__stream_t* stream, struct uvws_tls_s* config,
   secure->stream = stream;
   secure->is_server = host == NULL;
   secure->pump.run = on_pump;
+  secure->quiet.passed = on_quiet;
   secure->result = uvws__calloc(1, sizeof(*secure->result));
   uvws__tls_peer_t peer = {.is_server = secure->is_server,
                            .host = host,
@@ -473,6 +501,7 @@ int uvws__stream_secure(uvws__stream_t* stream, struct uvws_tls_s* config,
 
 void uvws__secure_stop(uvws__secure_t* secure) {
   uvws__loop_undefer(secure->stream->loop, &secure->pump);
+  uvws__wheel_cancel(&secure->quiet);
 }
 
 void uvws__secure_free(uvws__secure_t* secure) {

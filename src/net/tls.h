@@ -142,6 +142,10 @@ int uvws__tls_write(uvws__tls_t* tls, const uint8_t* data, size_t len);
 /* Says that nothing follows (close_notify); 0 when that is sent. */
 int uvws__tls_close(uvws__tls_t* tls);
 
+/* Gives the system back what memory holds nothing while the connection is
+ * quiet. */
+void uvws__tls_rest(uvws__tls_t* tls);
+
 /* Why the last call returned UVWS__TLS_FAILED. */
 uvws__failure_t uvws__tls_failure(const uvws__tls_t* tls);
 
