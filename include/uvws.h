@@ -508,15 +508,15 @@ UVWS_EXTERN uvws_ready_state_t uvws_ready_state(const uvws_t* ws);
  * not fall within a turn of the loop, and closing does not reset it. */
 UVWS_EXTERN uint64_t uvws_buffered_amount(const uvws_t* ws);
 
-/** Bytes that wait for the kernel as they will stand on the wire: frame headers
- * and control frames too. What was sent in this turn of the loop waits, unless
- * uvws_flush() was called: only what is left then tells of a slow peer. 0 once
- * the socket is UVWS_CLOSED. */
+/** Bytes that wait for the kernel as they will stand on the wire, or inside
+ * TLS: frame headers and control frames too. What was sent in this turn of the
+ * loop waits, unless uvws_flush() was called: only what is left then tells of a
+ * slow peer. 0 once the socket is UVWS_CLOSED. */
 UVWS_EXTERN uint64_t uvws_queue_size(const uvws_t* ws);
 
 /** `url` as the URL serialiser has it (Standard, 3.1); for an accepted socket
- * "ws://" with the request's Host and target. "" before uvws_connect() and once
- * the `close` event is over; so are the next two. */
+ * "ws://" or "wss://" with the request's Host and target. "" before
+ * uvws_connect() and once the `close` event is over; so are the next two. */
 UVWS_EXTERN const char* uvws_url(const uvws_t* ws);
 
 /** `protocol`: the subprotocol in use, "" for none (Standard, 3.1). */

@@ -2,6 +2,9 @@
 
 #include <stdio.h>
 #include <string.h>
+#ifndef _WIN32
+#include <netdb.h>
+#endif
 
 /* Certificates, good and bad, each shown by a server to a client or by a client
  * to a server: the status, the verdict, and the words that each end gets. What
@@ -362,6 +365,15 @@ static void test_certificates_of_servers_in_tls_1_3(void** state) {
   check_servers(UVWS_TLS_1_3);
 }
 
+/* A bare chroot knows no names, not even its own. */
+static bool is_known(const char* host) {
+  struct addrinfo* addresses = NULL;
+  bool is_name = (host[0] | 0x20) == 'l';
+  if (is_name && getaddrinfo(host, NULL, NULL, &addresses) != 0) return false;
+  if (is_name) freeaddrinfo(addresses);
+  return true;
+}
+
 /* The URL's own host is what is verified. */
 static void test_hosts_of_urls(void** state) {
   static const struct {
@@ -390,7 +402,7 @@ static void test_hosts_of_urls(void** state) {
     /* Not every machine has IPv6. */
     int status = uvws_listen(&server.server.server,
                              (const struct sockaddr*)&addr, 0, 16);
-    if (status == 0 || !is_6) {
+    if ((status == 0 || !is_6) && is_known(urls[i].host)) {
       snprintf(url, sizeof(url), "wss://%s:%d/", urls[i].host,
                server.server.port);
       tls_peer_init(&peer, &seen);

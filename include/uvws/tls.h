@@ -108,10 +108,10 @@ struct uvws_tls_options_s {
 
   /** Has the last word on a peer's certificate: returns the verdict, which is
    * `verify->flags` to agree, 0 to accept, UVWS_CERT_REFUSED to refuse; only
-   * UVWS_CERT_WRONG_USAGE it cannot lift. Called
-   * once for each full handshake in which the peer showed a certificate, on the
-   * thread of that connection's loop; no call of the library may be made. A
-   * session that is resumed was verified when it began (RFC 8446, 2.2). */
+   * UVWS_CERT_WRONG_USAGE it cannot lift. Called once for each full handshake
+   * in which the peer showed a certificate, on the thread of that connection's
+   * loop; no call of the library may be made. A session that is resumed was
+   * verified when it began (RFC 8446, 2.2). */
   uint32_t (*verify)(const struct uvws_tls_verify_s* verify, void* arg);
 
   /** For debugging: a line of the NSS key log format, without a newline, for

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -239,7 +240,17 @@ def main():
 
     for version in VERSIONS:
         for host in "127.0.0.1", "localhost":
-            at_our_client(version, host)
+            if resolves(host):
+                at_our_client(version, host)
+
+
+def resolves(host):
+    """A bare chroot knows no names, not even its own."""
+    try:
+        socket.getaddrinfo(host, 1, socket.AF_INET)
+    except OSError:
+        return False
+    return True
 
 
 def late(*_):
