@@ -103,7 +103,7 @@ bool test_in_peer;
 
 /* Both from the first use to the process's end. */
 static void make_tls(void) {
-  uvws_tls_certificate_t certificate = {NULL};
+  uvws_tls_certificate_t certificate = {.cert_file = NULL};
   uvws_tls_options_t options;
   if (server_tls != NULL) return;
   certificate.cert_file = file_in("localhost.crt");

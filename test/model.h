@@ -18,7 +18,8 @@
  * kernel took, for test-buffered-amount.c and test-model.c. Their programs have
  * their own write() and writev(), which libuv calls: on one socket they take as
  * much as a test allows, so that a partial write can end anywhere. Under TLS
- * what the kernel took is what stood in the records that it has to their end. */
+ * what the kernel took is what stood in the records that it has to their end.
+ */
 
 /* ---- the kernel ---- */
 
@@ -26,9 +27,9 @@
 
 static struct {
   int fd;
-  uint64_t room;  /* it takes so many more bytes */
-  uint64_t taken; /* since the connection is open */
-  int error;      /* or fails so */
+  uint64_t room;   /* it takes so many more bytes */
+  uint64_t taken;  /* since the connection is open */
+  int error;       /* or fails so */
   size_t overhead; /* of a TLS record, behind its header; 0: no TLS */
   uint8_t header[5];
   size_t n_header;

@@ -272,11 +272,10 @@ static void test_larger_structs_are_not_copied_whole(void** state) {
   newer.known.size = sizeof(newer);
   (void)state;
   serve_closing_with(1000);
-  assert_int_equal(
-      uvws_reconnect_start(test_loop, &subject.reconnect, url_of(server.port),
-                           test_options(NULL), &socket_events, &events,
-                           &newer.known),
-      0);
+  assert_int_equal(uvws_reconnect_start(test_loop, &subject.reconnect,
+                                        url_of(server.port), test_options(NULL),
+                                        &socket_events, &events, &newer.known),
+                   0);
   run_until_end(&subject);
   assert_string_equal(subject.log, "open close(1000) end(0 1000)");
   end_server();

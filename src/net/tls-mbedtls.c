@@ -89,7 +89,7 @@ static bool is_1_3(const uvws__tls_t* tls) {
   (void)tls;
   return false;
 #else
-  return mbedtls_ssl_get_version_number(&tls->ssl) == UVWS_TLS_1_3;
+  return (int)mbedtls_ssl_get_version_number(&tls->ssl) == UVWS_TLS_1_3;
 #endif
 }
 

@@ -92,7 +92,7 @@ static const char* certificate_file(const char* name) {
 }
 
 static uvws_tls_t* server_tls(void) {
-  uvws_tls_certificate_t certificate = {NULL};
+  uvws_tls_certificate_t certificate = {.cert_file = NULL};
   uvws_tls_options_t options;
   uvws_tls_t* tls;
   if (getenv("UVWS_TEST_TLS") == NULL) return NULL;

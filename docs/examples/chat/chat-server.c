@@ -210,7 +210,7 @@ int main(int argc, char** argv) {
   uv_signal_t signals[2];
   struct sockaddr_in address;
   int len = sizeof(address);
-  uvws_tls_certificate_t certificate = {NULL};
+  uvws_tls_certificate_t certificate = {.cert_file = NULL};
   char* end = "";
   int at = 1;
   for (; at + 1 < argc && strncmp(argv[at], "--", 2) == 0; at += 2) {

@@ -132,7 +132,7 @@ int main(int argc, char** argv) {
   uvws_server_options_t options;
   uvws_server_t server;
   uv_signal_t signals[2];
-  uvws_tls_certificate_t certificate = {NULL};
+  uvws_tls_certificate_t certificate = {.cert_file = NULL};
   const char* host = "127.0.0.1";
   const char* pipe = NULL;
   int port = 9001;

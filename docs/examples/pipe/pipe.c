@@ -1,7 +1,8 @@
 /* Sends its standard input as one message, however long, and writes the message
  * that comes back to its standard output; neither is ever held in memory.
  *
- *   pipe [--ca FILE] URL < FILE > COPY          with echo-server --stream at the other end
+ *   pipe [--ca FILE] URL < FILE > COPY          with echo-server --stream at
+ * the other end
  */
 #include <signal.h>
 #include <stdbool.h>
