@@ -297,6 +297,7 @@ static void on_abort(uvws_server_t* handle, uvws_request_t* request,
   server_t* server = (server_t*)handle;
   (void)request;
   append(server->log, sizeof(server->log), "abort(%s)", uvws_err_name(status));
+  if (server->close_in_abort) uvws_server_close(&server->server, 0);
 }
 
 static void on_server_error(uvws_server_t* handle, int status) {
@@ -367,7 +368,7 @@ static void on_raw_written(uv_write_t* write, int status) {
   free(write);
 }
 
-static void write_copy(raw_t* raw, const void* bytes, size_t len) {
+void raw_inject(raw_t* raw, const void* bytes, size_t len) {
   uv_write_t* write = malloc(sizeof(*write) + len);
   assert_non_null(write);
   memcpy(write + 1, bytes, len);
@@ -377,7 +378,7 @@ static void write_copy(raw_t* raw, const void* bytes, size_t len) {
 }
 
 static int on_raw_ciphertext(void* owner, const uint8_t* data, size_t len) {
-  write_copy(owner, data, len);
+  raw_inject(owner, data, len);
   return (int)len;
 }
 
@@ -399,7 +400,7 @@ static void begin_tls(raw_t* raw) {
 void raw_send(raw_t* raw, const void* bytes, size_t len) {
   const uint8_t* at = bytes;
   if (raw->tls == NULL) {
-    write_copy(raw, bytes, len);
+    raw_inject(raw, bytes, len);
     return;
   }
   while (len > 0) {

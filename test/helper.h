@@ -121,6 +121,7 @@ typedef struct server_s {
   unsigned
       stop_after; /* uvws_server_close(0) when so many are gone; 0: never */
   bool closed;
+  bool close_in_abort; /* uvws_server_close(0) */
   bool echo;
   char log[1024]; /* "request(/target) abort(UV_EOF) error(...) close" */
   /* Instead of accepting. */
@@ -178,7 +179,8 @@ typedef struct raw_s {
 /* Zero the struct, set what differs, then start. */
 void raw_serve(raw_t* raw);
 void raw_dial(raw_t* raw, int port);
-void raw_send(raw_t* raw, const void* bytes, size_t len); /* copied */
+void raw_send(raw_t* raw, const void* bytes, size_t len);   /* copied */
+void raw_inject(raw_t* raw, const void* bytes, size_t len); /* around TLS */
 void raw_shutdown(raw_t* raw);
 void raw_reset(raw_t* raw);
 void raw_listen_up(raw_t* raw);

@@ -380,6 +380,24 @@ static void test_a_client_that_leaves_aborts_its_request(void** state) {
   }
 }
 
+/* The stream is then closed under the request's feet. */
+static void test_the_server_may_be_closed_over_a_bad_record(void** state) {
+  static const char record[] = "\x17\x03\x03\x00\x10sixteen wrong ones";
+  (void)state;
+  if (!test_has_tls()) skip();
+  server_start(&server, NULL);
+  server.close_in_abort = true;
+  later_init();
+  uv_close((uv_handle_t*)&later.timer, NULL);
+  dial(&raw, REQUEST "\r\n");
+  test_run_until(&later.came);
+  raw_inject(&raw, record, 21);
+  test_run_until(&server.closed);
+  assert_string_equal(server.log, "request(/) abort(UVWS_ETLS) close");
+  raw_close(&raw);
+  server_end();
+}
+
 /* ---- the handshake's deadline ---- */
 
 static void test_a_slow_request_is_answered_408(void** state) {
@@ -510,6 +528,7 @@ int main(void) {
       TEST(test_a_request_may_be_accepted_later),
       TEST(test_without_an_abort_handler_undecided_is_500),
       TEST(test_a_client_that_leaves_aborts_its_request),
+      TEST(test_the_server_may_be_closed_over_a_bad_record),
       TEST(test_a_slow_request_is_answered_408),
       TEST(test_a_late_decision_is_aborted),
       TEST(test_the_deadline_ends_with_the_handshake),
