@@ -32,6 +32,6 @@ install(FILES "${PROJECT_BINARY_DIR}/uvws-config.cmake"
 install(FILES "${PROJECT_BINARY_DIR}/uvws.pc"
         DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
 install(FILES include/uvws.h DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
-install(FILES include/uvws/reconnect.h include/uvws/tls.h
+install(FILES include/uvws/adopt.h include/uvws/reconnect.h include/uvws/tls.h
               include/uvws/version.h
         DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/uvws")

@@ -52,13 +52,14 @@ extern "C" {
   X(ETIMEOUT, -0x10009, "a deadline of this library passed")           \
   X(EBUSY, -0x1000A, "another message is being sent in parts")         \
   X(ERATE, -0x1000B, "more often than the limit")                      \
-  X(ECERT, -0x1000C, "the peer's certificate was refused")
+  X(ECERT, -0x1000C, "the peer's certificate was refused")             \
+  X(EPROXY, -0x1000D, "the proxy did not connect us")
 
 enum {
 #define X(name, value, text) UVWS_##name = value,
   UVWS_ERRNO_MAP(X)
 #undef X
-      UVWS_ERRNO_END = -0x1000D
+      UVWS_ERRNO_END = -0x1000E
 };
 
 /** What a status means, in words: libuv's codes and ours, anything else is
@@ -86,6 +87,8 @@ typedef struct uvws_server_events_s uvws_server_events_t;
 typedef struct uvws_server_options_s uvws_server_options_t;
 typedef struct uvws_request_s uvws_request_t;
 typedef struct uvws_accept_options_s uvws_accept_options_t;
+typedef struct uvws_lookup_s uvws_lookup_t;
+typedef struct uvws_adopt_options_s uvws_adopt_options_t;
 typedef struct uvws_tls_s uvws_tls_t;
 typedef struct uvws_tls_options_s uvws_tls_options_t;
 typedef struct uvws_tls_certificate_s uvws_tls_certificate_t;
@@ -219,8 +222,8 @@ struct uvws_events_s {
    * `reason` says in words what `status` means here; valid until return. */
   void (*error)(uvws_t* ws, int status, const char* reason);
 
-  /** The end: exactly once for each successful uvws_connect() and
-   * uvws_accept(), when everything inside is closed. `ws` may be freed here,
+  /** The end: exactly once for each successful uvws_connect(), uvws_accept()
+   * and uvws_adopt(), when everything inside is closed. `ws` may be freed here,
    * kept, or connected again. url, protocol, extensions and the event itself
    * are valid until return. */
   void (*close)(uvws_t* ws, const uvws_close_event_t* event);
@@ -273,7 +276,8 @@ struct uvws_trace_s {
 /* ---- The WebSocket ---- */
 
 /** A WebSocket. The caller owns the memory, which must stay in place from a
- * successful uvws_connect() or uvws_accept() until the `close` event. */
+ * successful uvws_connect(), uvws_accept() or uvws_adopt() until the `close`
+ * event. */
 struct uvws_s {
   /** The user's; never touched by the library. */
   void* data;
@@ -290,6 +294,37 @@ struct uvws_s {
   uint8_t reserved_bytes[5];
   void* reserved[4];
 };
+
+/** Flags of uvws_options_t. */
+enum {
+  UVWS_CONNECT_ONE_AT_A_TIME = 0x1, /* wait while another socket of this loop
+                                       that asked for the same is
+                                       UVWS_CONNECTING to the same address and
+                                       port, or through a proxy to the same
+                                       host and port (RFC 4.1) */
+  UVWS_CONNECT_ENV_PROXY = 0x2      /* when `proxy` is NULL, take the one that
+                                       the environment names: for ws: ws_proxy
+                                       or http_proxy, for wss: wss_proxy or
+                                       https_proxy, else all_proxy; unless
+                                       no_proxy has the host. In uppercase too,
+                                       but for HTTP_PROXY, which a request may
+                                       set in a CGI program */
+};
+
+/** Looks up a host name in the library's stead: called once, when the turn in
+ * which it is needed ends, and not for addresses. `host` is valid until it
+ * returns. uvws_lookup_done() must follow, in here or later, even when the
+ * socket has ended meanwhile. */
+typedef void (*uvws_lookup_cb)(uvws_lookup_t* lookup, const char* host,
+                               void* arg);
+
+/** What a lookup found: `status` 0 and `n` IPv4 and IPv6 addresses, the
+ * preferred ones first, whose ports do not matter; or a negative status, which
+ * `error` will report. Copies the addresses, and `lookup` is gone. Without any
+ * address it is UV_EAI_NODATA. On the thread of the socket's loop. */
+UVWS_EXTERN void uvws_lookup_done(uvws_lookup_t* lookup, int status,
+                                  const struct sockaddr* const addresses[],
+                                  unsigned n);
 
 /** What uvws_connect() may be told. Set it up with uvws_options_init(), then
  * change what differs. Nothing in it needs to outlive the call. */
@@ -334,6 +369,24 @@ struct uvws_options_s {
   const char* server_name; /* whom to expect instead of the URL's host: the name
                               that is asked for and that the certificate must
                               have */
+
+  uint32_t flags;         /* UVWS_CONNECT_*; 0 */
+  uint32_t attempt_delay; /* so long after one address the next is tried beside
+                             it (RFC 8305, 5); 250 ms, at least 10 */
+  uint32_t tcp_nodelay;   /* no waiting for more to send (Nagle); 1 */
+  uint32_t tcp_keepalive; /* TCP asks a peer that was silent for so many
+                             seconds; 0 = no, ping_interval does */
+  const struct sockaddr* local_address; /* where to connect from: only addresses
+                                           of its family are tried. NULL: the
+                                           system chooses */
+  const char* proxy;     /* the way there: http:, https: (TLS to the proxy) or
+                            socks5: (names are resolved by the proxy, as with
+                            socks5h:), with Basic or SOCKS5 credentials in it:
+                            "http://user:password@proxy:3128". "" or NULL:
+                            none */
+  uvws_tls_t* proxy_tls; /* for https: proxies; as `tls` */
+  uvws_lookup_cb lookup; /* looks up names; NULL: uv_getaddrinfo() */
+  void* lookup_arg;      /* the last argument of that */
 };
 
 /** Fills `*o` with the defaults that stand beside the members. */
@@ -362,7 +415,9 @@ UVWS_EXTERN int uvws_init(uv_loop_t* loop, uvws_t* ws,
  *   UVWS_ETLS       a wss: URL, and the system's trust store is not to be found
  *   UV_EINVAL       a header has an invalid name or value, or one that the
  *                   handshake itself sets; options->size was not set; url is
- *                   NULL, or a list of members is
+ *                   NULL, or a list of members is; options->proxy is no URL of
+ *                   a proxy, or has credentials that do not fit; local_address
+ *                   is of another family than IPv4 and IPv6
  *   UV_ENAMETOOLONG options->pipe is longer than the system takes
  *   UV_EALREADY     ws is in use
  *   UV_ENOMEM, and whatever uv_random() reports */
@@ -641,6 +696,18 @@ struct uvws_server_events_s {
    * UVWS_ETLS, UVWS_ECERT or UV_ENOMEM, `reason` says in words why, valid until
    * return. For logs: whoever scans ports makes this happen. */
   void (*tls_error)(uvws_server_t* server, int status, const char* reason);
+
+  /** An HTTP request came that asks for no WebSocket: for a page, or whether
+   * the server is well. As `request`, but the answer is uvws_respond().
+   * A body it may have is not read. Without this such a request is answered
+   * 426. Its Origin is not looked at. */
+  void (*http)(uvws_server_t* server, uvws_request_t* request);
+
+  /** A connection was accepted, of which nothing was read. When this is set the
+   * server serves none that it accepts itself: `fd` is the user's, to be given
+   * to a server of any loop by uvws_server_adopt_fd(), here or by uvws_post(),
+   * or to be closed. Not on Windows, where a socket stays with its loop. */
+  void (*connection)(uvws_server_t* server, uv_os_sock_t fd);
 };
 
 #define UVWS_SERVER_EVENTS_INIT .size = sizeof(uvws_server_events_t)
@@ -660,6 +727,15 @@ struct uvws_server_s {
 
 enum {
   UVWS_SERVER_ANY_ORIGIN = 0x1 /* do not compare Origin with Host */
+};
+
+/** A flag of uvws_listen(), beside those of uv_tcp_bind(). */
+enum {
+  UVWS_LISTEN_REUSEPORT = 0x10000 /* several servers, each with a loop and a
+                                     thread of its own, listen on one address,
+                                     and the kernel spreads the connections
+                                     over them. UV_ENOTSUP where it would
+                                     not */
 };
 
 /** What a server may be told. Set it up with uvws_server_options_init(), then
@@ -689,15 +765,17 @@ struct uvws_server_options_s {
                                  last ones apart; 131,072, 0 = no limit */
   uint32_t ping_interval;     /* a peer that was silent for so long is sent a
                                  ping; 30 s, 0 = none */
-  uint32_t ping_timeout; /* then so long until it is taken for dead; 60 s */
-  uint32_t idle_timeout; /* no message came or went; 0 = none */
-  uint32_t send_timeout; /* the kernel took nothing of what waits; 60 s,
-                            0 = none */
-  uint64_t max_memory;   /* of all connections together: what waits to be
-                            sent, and messages being received; 1 GiB,
-                            0 = no limit */
-  uvws_tls_t* tls;       /* whatever the server listens on speaks TLS (wss:); a
-                            reference is taken. NULL: nothing does */
+  uint32_t ping_timeout;  /* then so long until it is taken for dead; 60 s */
+  uint32_t idle_timeout;  /* no message came or went; 0 = none */
+  uint32_t send_timeout;  /* the kernel took nothing of what waits; 60 s,
+                             0 = none */
+  uint64_t max_memory;    /* of all connections together: what waits to be
+                             sent, and messages being received; 1 GiB,
+                             0 = no limit */
+  uvws_tls_t* tls;        /* whatever the server listens on speaks TLS (wss:); a
+                             reference is taken. NULL: nothing does */
+  uint32_t tcp_nodelay;   /* as for clients; 1 */
+  uint32_t tcp_keepalive; /* as for clients; 0 */
 };
 
 /** Fills `*o` with the defaults that stand beside the members. */
@@ -718,9 +796,9 @@ UVWS_EXTERN int uvws_server_init(uv_loop_t* loop, uvws_server_t* server,
                                  const uvws_server_options_t* options);
 
 /** Listens on a TCP address; port 0 takes a free one. `flags` are those of
- * uv_tcp_bind(). May be called several times. Returns UV_ECANCELED once the
- * server closes, UV_ENOMEM, or what binding and listening report, such as
- * UV_EADDRINUSE. */
+ * uv_tcp_bind() and UVWS_LISTEN_REUSEPORT. May be called several times. Returns
+ * UV_ECANCELED once the server closes, UV_ENOTSUP, UV_ENOMEM, or what binding
+ * and listening report, such as UV_EADDRINUSE. */
 UVWS_EXTERN int uvws_listen(uvws_server_t* server, const struct sockaddr* addr,
                             unsigned flags, int backlog);
 
@@ -756,6 +834,9 @@ UVWS_EXTERN void uvws_server_ref(uvws_server_t* server);
 
 /** Lets the loop end although the server listens, as uv_unref(). */
 UVWS_EXTERN void uvws_server_unref(uvws_server_t* server);
+
+/** The request's method, such as "GET", which an upgrade always has. */
+UVWS_EXTERN const char* uvws_request_method(const uvws_request_t* request);
 
 /** The request target as it was sent, such as "/chat?room=1". This and all that
  * the next functions return is valid until the request is decided or
@@ -808,6 +889,7 @@ UVWS_EXTERN void uvws_accept_options_init_sized(uvws_accept_options_t* options,
  * undecided:
  *
  *   UVWS_EINVALIDACCESS  the protocol is not one that the client offers
+ *   UVWS_EUPGRADE        the request came by `http`: it is no upgrade
  *   UV_EINVAL            a header has an invalid name or value, or one that the
  *                        handshake itself sets; ws is of another loop;
  *                        options->size was not set
@@ -818,10 +900,16 @@ UVWS_EXTERN int uvws_accept(uvws_request_t* request, uvws_t* ws,
                             const uvws_accept_options_t* options);
 
 /** Answers a request with an HTTP response other than 101, then closes the
- * connection; `request` is gone. `body` has `len` bytes, copied. Content-Length
- * and Connection are set by the library. Errors, which leave the request
- * undecided: UV_EINVAL for a status outside 200-599, for 204, 205 and 304, or
- * for a header that is not allowed, UV_ECANCELED inside `abort`, UV_ENOMEM. */
+ * connection; `request` is gone. `body` has `len` bytes, copied, and is left
+ * out when the method is HEAD (RFC 9110, 9.3.2). Content-Length and Connection
+ * are set by the library. Errors, which leave the request undecided: UV_EINVAL
+ * for a status outside 200-599, for 204, 205 and 304 with a body, or for a
+ * header that is not allowed, UV_ECANCELED inside `abort`, UV_ENOMEM. */
+UVWS_EXTERN int uvws_respond(uvws_request_t* request, int http_status,
+                             const uvws_header_t* headers, unsigned n_headers,
+                             const void* body, size_t len);
+
+/** The same, as the answer to an upgrade that is not wanted. */
 UVWS_EXTERN int uvws_reject(uvws_request_t* request, int http_status,
                             const uvws_header_t* headers, unsigned n_headers,
                             const void* body, size_t len);
@@ -830,15 +918,28 @@ UVWS_EXTERN int uvws_reject(uvws_request_t* request, int http_status,
 
 #include "uvws/tls.h"
 
+/* ---- Streams that exist already ---- */
+
+#include "uvws/adopt.h"
+
 /* ---- The loop ---- */
 
 /** 1 when a handle that uv_walk() shows is the library's own: such a handle
  * must not be closed by anyone else. To be called on the loop's thread. */
 UVWS_EXTERN int uvws_owns(const uv_handle_t* handle);
 
-/** Calls `cb` for each socket of the loop from its uvws_connect() or
- * uvws_accept() until all that it had open is closed. Inside, sockets may be
- * ended but not made. */
+/** Has `cb` called on the loop's thread: the way from one thread to another's
+ * sockets. Those of one thread are called in order, each exactly once, from
+ * uv_run(), the last ones when the loop's last socket and server end. A post
+ * does not keep the loop alive. Returns UV_ENOENT when the loop has neither a
+ * socket nor a server, UV_EINVAL when `cb` is NULL, UV_ENOMEM; then `cb` is not
+ * called. On any thread. */
+UVWS_EXTERN int uvws_post(uv_loop_t* loop,
+                          void (*cb)(uv_loop_t* loop, void* arg), void* arg);
+
+/** Calls `cb` for each socket of the loop from its uvws_connect(),
+ * uvws_accept() or uvws_adopt() until all that it had open is closed. Inside,
+ * sockets may be ended but not made. */
 UVWS_EXTERN void uvws_walk(uv_loop_t* loop, void (*cb)(uvws_t* ws, void* arg),
                            void* arg);
 

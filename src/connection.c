@@ -63,6 +63,7 @@ static const transition_t table[UVWS__STATE_COUNT][UVWS__EVENT_COUNT] = {
             ON(UPGRADED, OPEN, open_up),
             ON(CLOSE, RELEASING, release),
             ON(FAIL, RELEASING, release),
+            ON(REFUSED, LINGERING, linger),
             ON(LOST, RELEASING, release),
             ON(MUTE, RELEASING, release),
             ON(DEADLINE, RELEASING, release),
@@ -114,8 +115,9 @@ static const char* const state_names[UVWS__STATE_COUNT] = {
 };
 
 static const char* const event_names[UVWS__EVENT_COUNT] = {
-    "CONNECTED", "UPGRADED", "CLOSE",    "CLOSE_CAME", "FAIL",     "LOST",
-    "MUTE",      "LINGERED", "DEADLINE", "TERMINATE",  "RELEASED", "LEFT",
+    "CONNECTED", "UPGRADED", "CLOSE", "CLOSE_CAME", "FAIL",
+    "REFUSED",   "LOST",     "MUTE",  "LINGERED",   "DEADLINE",
+    "TERMINATE", "RELEASED", "LEFT",
 };
 
 /* ---- events ---- */
@@ -167,9 +169,12 @@ void uvws__conn_fail(uvws__conn_t* conn, uvws__failure_t failure) {
 static void on_deadline(uvws__deadline_t* deadline) {
   uvws__conn_t* conn = UVWS__CONTAINER_OF(deadline, uvws__conn_t, deadline);
   uvws__cause_t cause = uvws__cause_of(UVWS__FAIL_CLOSE_TIMEOUT);
-  if (conn->state == UVWS__STATE_DIALING)
+  if (conn->state == UVWS__STATE_DIALING) {
     cause = uvws__cause_of(UVWS__FAIL_CONNECT_TIMEOUT);
-  else if (conn->state == UVWS__STATE_UPGRADING)
+    conn->detail = uvws__dial_tell(conn->opening->dial, cause.text);
+    if (conn->detail != NULL) cause.text = conn->detail;
+  }
+  if (conn->state == UVWS__STATE_UPGRADING)
     cause = uvws__cause_of(UVWS__FAIL_HANDSHAKE_TIMEOUT);
   else if (conn->state == UVWS__STATE_OPEN)
     cause = uvws__cause_of_status(conn->stream->write_status);
@@ -298,8 +303,12 @@ void uvws__conn_take_stream(uvws__conn_t* conn, uvws__stream_t* stream) {
 
 /* ---- actions ---- */
 
-static void send_request(uvws__conn_t* conn) {
+void uvws__conn_await_handshake(uvws__conn_t* conn) {
   set_deadline(conn, conn->settings->handshake_timeout);
+}
+
+static void send_request(uvws__conn_t* conn) {
+  uvws__conn_await_handshake(conn);
   uvws__opening_send(conn->opening);
 }
 
@@ -309,7 +318,7 @@ static void open_up(uvws__conn_t* conn) {
   set_deadline(conn, 0);
   conn->bytes_before = conn->stream->queued;
   uvws__liveness_begin(conn);
-  /* The server's stream was stopped at uvws_accept(). */
+  /* A stream whose handshake others have read is not being read yet. */
   int status = uvws__flow_open(conn);
   if (EMITS(conn->ws, open)) conn->ws->events->open(conn->ws);
   if (status != 0) {
@@ -337,7 +346,7 @@ static void stop_messages(uvws__conn_t* conn) {
 /* RFC 6455, 7.1.1: the server closes the TCP connection first, the client waits
  * for that; whoever fails the connection (7.1.7) does not wait to be told. */
 static void linger(uvws__conn_t* conn) {
-  bool half_close = conn->server != NULL || conn->status != 0;
+  bool half_close = conn->is_server || conn->status != 0;
   await_end(conn);
   uvws__stream_linger(conn->stream, half_close, conn->settings->max_discard);
 }
@@ -405,6 +414,7 @@ int uvws__conn_new(uvws_t* ws, uvws__role_t role, uvws__state_t state,
   conn->ws = ws;
   conn->settings = uvws__settings_ref(settings);
   conn->state = (uint8_t)state;
+  conn->is_server = role == UVWS__SERVER;
   conn->deadline.passed = on_deadline;
   uvws__flow_init(conn);
   uvws__liveness_init(conn);
@@ -430,6 +440,7 @@ static void free_conn(uvws__conn_t* conn) {
   uvws__free(conn->protocol);
   uvws__free(conn->extensions);
   uvws__free(conn->reason);
+  uvws__free(conn->detail);
   uvws__stream_tls_free(conn->tls);
   uvws__free(conn);
 }

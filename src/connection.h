@@ -32,6 +32,7 @@ typedef enum {
   UVWS__EVENT_CLOSE,      /* uvws_close(): its close frame is queued */
   UVWS__EVENT_CLOSE_CAME, /* the peer's close frame */
   UVWS__EVENT_FAIL,       /* the peer, or a limit, is at fault */
+  UVWS__EVENT_REFUSED,    /* adopted server: the request, and it is told so */
   UVWS__EVENT_LOST,       /* no more input without a close frame */
   UVWS__EVENT_MUTE,       /* writing failed */
   UVWS__EVENT_LINGERED,
@@ -47,7 +48,7 @@ struct uvws__conn_s {
   uvws__loop_t* loop;
   uvws__stream_t* stream; /* NULL while dialing and once closed */
   uvws__settings_t* settings;
-  struct uvws__server_s* server;   /* NULL on the client role */
+  struct uvws__server_s* server;   /* that has accepted it, or NULL */
   struct uvws__opening_s* opening; /* NULL once open */
   uvws__tls_result_t* tls;         /* once the stream is gone; or NULL */
   struct uvws__ping_s* ping;       /* the last one sent, unanswered */
@@ -59,6 +60,7 @@ struct uvws__conn_s {
   char* protocol;   /* NULL for "" */
   char* extensions; /* NULL for "" */
   const char* text; /* what `status` means here */
+  char* detail;     /* that, when it is nowhere else; or NULL */
   char* reason;     /* the peer's; NULL for "" */
   int status;       /* why it failed; 0 */
   uint16_t http_status;
@@ -66,6 +68,7 @@ struct uvws__conn_s {
   uint16_t fail_code; /* to tell the peer, with `status` */
   uint8_t state;
   uint8_t reason_len;
+  bool is_server;
   bool close_sent;
   bool clean;
   uvws__deadline_t deadline;
@@ -138,6 +141,9 @@ void uvws__conn_abandon(uvws__conn_t* conn);
 
 /* From now on `ws` is in use, and its `close` event will come. */
 void uvws__conn_begin(uvws__conn_t* conn);
+
+/* The connection stands already: under which deadline it opens. */
+void uvws__conn_await_handshake(uvws__conn_t* conn);
 
 /* The stream is the connection's from now on. */
 void uvws__conn_take_stream(uvws__conn_t* conn, uvws__stream_t* stream);

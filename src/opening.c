@@ -4,6 +4,7 @@
 
 #include "alloc.h"
 #include "error.h"
+#include "options.h"
 
 /* The request is built before the first step, so that all that a caller got
  * wrong, and a lack of memory, is known while uvws_connect() can still say so;
@@ -27,9 +28,14 @@ uvws__opening_t* uvws__opening_new(uvws__conn_t* conn) {
 
 void uvws__opening_free(uvws__opening_t* opening) {
   if (opening == NULL) return;
+  uvws__claim_drop(&opening->claim);
+  uvws__way_free(opening->way);
+  uvws__free(opening->host);
+  uvws__free(opening->pipe);
   for (unsigned i = 0; i < opening->n_protocols; i++)
     uvws__free(opening->protocols[i]);
   uvws__free(opening->protocols);
+  uvws__free(opening->fields);
   uvws__free(opening->request.data);
   uvws__free(opening->rest);
   uvws__free(opening->server_name);
@@ -58,10 +64,14 @@ static void on_connected(void* owner, uvws__stream_t* stream) {
                    status == 0 ? NULL : &cause);
 }
 
-static void on_failed(void* owner, int status) {
+static void on_failed(void* owner, uvws__trouble_t trouble) {
   uvws__conn_t* conn = owner;
-  uvws__cause_t cause = uvws__cause_of_status(status);
+  uvws__cause_t cause = trouble.failure != UVWS__OK
+                            ? uvws__cause_of(trouble.failure)
+                            : uvws__cause_of_status(trouble.status);
   conn->opening->dial = NULL;
+  conn->detail = trouble.text;
+  if (conn->detail != NULL) cause.text = conn->detail;
   uvws__conn_event(conn, UVWS__EVENT_LOST, &cause);
 }
 
@@ -130,11 +140,39 @@ int uvws__opening_prepare(uvws__opening_t* opening, const uvws__url_t* url,
   return 0;
 }
 
-void uvws__opening_dial(uvws__opening_t* opening, const uvws__url_t* url,
-                        const char* pipe) {
+/* What the dial refers to must be as lasting as the dial. */
+int uvws__opening_set_route(uvws__opening_t* opening, const uvws__url_t* url,
+                            const uvws_options_t* options, uvws__way_t* way) {
+  const char* pipe = options->pipe;
+  opening->way = way;
+  opening->host = uvws__strndup(url->host, strlen(url->host));
+  if (pipe != NULL) opening->pipe = uvws__strndup(pipe, strlen(pipe));
+  if (opening->host == NULL || (pipe != NULL && opening->pipe == NULL))
+    return UV_ENOMEM;
+  opening->route = (uvws__route_t){
+      .host = opening->host,
+      .port = url->port,
+      .pipe = opening->pipe,
+      .proxy = way == NULL ? NULL : &way->proxy,
+      .attempt_delay =
+          options->attempt_delay < 10 ? 10 : options->attempt_delay,
+      .tcp = {options->tcp_nodelay != 0, options->tcp_keepalive},
+      .resolver = {options->lookup, options->lookup_arg},
+  };
+  if (options->local_address != NULL) {
+    const struct sockaddr* local = options->local_address;
+    memcpy(&opening->local, local, uvws__address_size(local));
+    opening->route.local = (struct sockaddr*)&opening->local;
+  }
+  if (options->flags & UVWS_CONNECT_ONE_AT_A_TIME)
+    opening->route.claim = &opening->claim;
+  return 0;
+}
+
+void uvws__opening_dial(uvws__opening_t* opening) {
   uvws__conn_t* conn = opening->conn;
-  opening->dial = uvws__dial_new(conn->loop, url->host, url->port, pipe,
-                                 &dial_events, conn);
+  opening->dial =
+      uvws__dial_new(conn->loop, &opening->route, &dial_events, conn);
   if (opening->dial != NULL) {
     uvws__dial_set_ref(opening->dial, !conn->ws->unreferenced);
   } else {
@@ -143,23 +181,29 @@ void uvws__opening_dial(uvws__opening_t* opening, const uvws__url_t* url,
   }
 }
 
-void uvws__opening_send(uvws__opening_t* opening) {
-  uvws__conn_t* conn = opening->conn;
+static int send_request(uvws__opening_t* opening) {
+  uvws__stream_t* stream = opening->conn->stream;
   uvws__text_t request = opening->request;
-  int status = uvws__stream_read_start(conn->stream);
-  uint8_t* room =
-      status == 0 ? uvws__stream_reserve(conn->stream, request.len, 0) : NULL;
-  if (status == 0 && room == NULL) status = UV_ENOMEM;
-  if (status != 0) {
-    uvws__cause_t cause = uvws__cause_of_status(status);
-    uvws__conn_event(conn, UVWS__EVENT_FAIL, &cause);
-    return;
-  }
+  if (request.data == NULL) return 0;
+  uint8_t* room = uvws__stream_reserve(stream, request.len, 0);
+  if (room == NULL) return UV_ENOMEM;
   memcpy(room, request.data, request.len);
-  uvws__stream_flush(conn->stream);
+  uvws__stream_flush(stream);
   uvws__free(request.data);
   opening->request.data = NULL;
+  return 0;
 }
+
+void uvws__opening_send(uvws__opening_t* opening) {
+  uvws__conn_t* conn = opening->conn;
+  int status = uvws__stream_read_start(conn->stream);
+  if (status == 0) status = send_request(opening);
+  if (status == 0) return;
+  uvws__cause_t cause = uvws__cause_of_status(status);
+  uvws__conn_event(conn, UVWS__EVENT_FAIL, &cause);
+}
+
+/* ---- the answer of a server ---- */
 
 static uvws__failure_t agree(uvws__opening_t* opening) {
   uvws__conn_t* conn = opening->conn;
@@ -168,7 +212,6 @@ static uvws__failure_t agree(uvws__opening_t* opening) {
       .protocols = (const char* const*)opening->protocols,
       .n_protocols = opening->n_protocols,
   };
-  conn->http_status = (uint16_t)uvws__head_http_status(opening->head);
   uvws__failure_t failure = uvws__handshake_check_response(
       opening->head, &offer, opening->key, &agreement);
   if (failure != UVWS__OK || agreement.protocol[0] == '\0') return failure;
@@ -177,21 +220,93 @@ static uvws__failure_t agree(uvws__opening_t* opening) {
   return conn->protocol == NULL ? UVWS__FAIL_NO_MEMORY : UVWS__OK;
 }
 
+/* ---- the request to a server that was not accepted by a uvws_server_t ---- */
+
+int uvws__opening_prepare_server(uvws__opening_t* opening,
+                                 const uvws_options_t* options) {
+  const uvws__conn_t* conn = opening->conn;
+  opening->head = uvws__head_new(UVWS__HEAD_REQUEST, conn->settings->max_head,
+                                 conn->settings->max_headers);
+  opening->fields = uvws__fields_copy(options->headers, options->n_headers);
+  if (opening->fields != NULL) opening->n_fields = options->n_headers;
+  if (opening->head == NULL || opening->fields == NULL ||
+      !copy_protocols(opening, options->protocols, options->n_protocols))
+    return UV_ENOMEM;
+  return 0;
+}
+
+/* RFC 6455, 4.2.2, 5, /subprotocol/: of those that we speak the one that the
+ * client likes best; NULL for none. */
+static const char* choose_protocol(const uvws__opening_t* opening) {
+  size_t len;
+  const char* offered;
+  for (unsigned i = 0; (offered = uvws__handshake_offered_protocol(
+                            opening->head, i, &len)) != NULL;
+       i++)
+    for (unsigned j = 0; j < opening->n_protocols; j++)
+      if (strlen(opening->protocols[j]) == len &&
+          memcmp(opening->protocols[j], offered, len) == 0)
+        return opening->protocols[j];
+  return NULL;
+}
+
+static bool queue(uvws__stream_t* stream, uvws__text_t response) {
+  uint8_t* room = response.data == NULL
+                      ? NULL
+                      : uvws__stream_reserve(stream, response.len, 0);
+  if (room != NULL) memcpy(room, response.data, response.len);
+  uvws__free(response.data);
+  return room != NULL;
+}
+
+static uvws__failure_t accept_request(uvws__opening_t* opening) {
+  uvws__conn_t* conn = opening->conn;
+  bool is_secure = uvws__stream_tls(conn->stream) != NULL;
+  uvws__failure_t failure = uvws__handshake_check_request(opening->head);
+  if (failure != UVWS__OK) return failure;
+  if (!opening->any_origin &&
+      !uvws__handshake_same_origin(opening->head, is_secure))
+    return UVWS__FAIL_ORIGIN;
+  const char* protocol = choose_protocol(opening);
+  if (protocol != NULL) {
+    conn->protocol = uvws__strndup(protocol, strlen(protocol));
+    if (conn->protocol == NULL) return UVWS__FAIL_NO_MEMORY;
+  }
+  if (!queue(conn->stream,
+             uvws__handshake_response(opening->head, protocol, NULL,
+                                      opening->fields, opening->n_fields)))
+    return UVWS__FAIL_NO_MEMORY;
+  conn->http_status = 101;
+  return UVWS__OK;
+}
+
+static void refuse(uvws__conn_t* conn, uvws__failure_t failure) {
+  uvws__cause_t cause = uvws__cause_of(failure);
+  (void)queue(conn->stream, uvws__handshake_refuse(failure));
+  uvws__conn_event(conn, UVWS__EVENT_REFUSED, &cause);
+}
+
+/* ---- either ---- */
+
 size_t uvws__opening_receive(uvws__opening_t* opening, const uint8_t* data,
                              size_t len) {
+  uvws__conn_t* conn = opening->conn;
   size_t used = 0;
   uvws__failure_t failure = UVWS__OK;
   uvws__head_status_t status =
       uvws__head_feed(opening->head, data, len, &used, &failure);
   if (status == UVWS__HEAD_MORE) return len;
   /* A refusal may be known before its head is complete. */
-  if (status == UVWS__HEAD_DONE || failure == UVWS__FAIL_HTTP_STATUS)
-    opening->conn->http_status =
-        (uint16_t)uvws__head_http_status(opening->head);
-  if (status == UVWS__HEAD_DONE) failure = agree(opening);
+  if (!conn->is_server &&
+      (status == UVWS__HEAD_DONE || failure == UVWS__FAIL_HTTP_STATUS))
+    conn->http_status = (uint16_t)uvws__head_http_status(opening->head);
+  if (status == UVWS__HEAD_DONE)
+    failure = conn->is_server ? accept_request(opening) : agree(opening);
   if (failure == UVWS__OK)
-    uvws__conn_event(opening->conn, UVWS__EVENT_UPGRADED, NULL);
+    uvws__conn_event(conn, UVWS__EVENT_UPGRADED, NULL);
+  else if (conn->is_server)
+    refuse(conn, failure);
   else
-    uvws__conn_fail(opening->conn, failure);
+    uvws__conn_fail(conn, failure);
   return used;
 }

@@ -26,6 +26,8 @@ static const uvws_options_t client_defaults = {
     .handshake_timeout = 10000,
     .close_timeout = 10000,
     FLOW_DEFAULTS,
+    .attempt_delay = 250,
+    .tcp_nodelay = 1,
 };
 
 static const uvws_server_options_t server_defaults = {
@@ -40,6 +42,11 @@ static const uvws_server_options_t server_defaults = {
     .close_timeout = 10000,
     FLOW_DEFAULTS,
     .max_memory = 1024 * 1024 * 1024,
+    .tcp_nodelay = 1,
+};
+
+static const uvws_adopt_options_t adopt_defaults = {
+    .size = sizeof(uvws_adopt_options_t),
 };
 
 static const uvws_accept_options_t accept_defaults = {
@@ -67,6 +74,10 @@ void uvws_accept_options_init_sized(uvws_accept_options_t* options,
   uvws__init_sized(options, size, &accept_defaults, sizeof(accept_defaults));
 }
 
+void uvws_adopt_options_init_sized(uvws_adopt_options_t* options, size_t size) {
+  uvws__init_sized(options, size, &adopt_defaults, sizeof(adopt_defaults));
+}
+
 int uvws__read_sized(void* to, const void* from, const void* defaults,
                      size_t size) {
   memcpy(to, defaults, size);
@@ -90,6 +101,11 @@ int uvws__server_options_read(uvws_server_options_t* to,
 int uvws__accept_options_read(uvws_accept_options_t* to,
                               const uvws_accept_options_t* from) {
   return uvws__read_sized(to, from, &accept_defaults, sizeof(accept_defaults));
+}
+
+int uvws__adopt_options_read(uvws_adopt_options_t* to,
+                             const uvws_adopt_options_t* from) {
+  return uvws__read_sized(to, from, &adopt_defaults, sizeof(adopt_defaults));
 }
 
 /* Both roles' options have members of the same names. */
@@ -148,4 +164,20 @@ int uvws__fields_read(const uvws_header_t* headers, unsigned n,
     return UV_EINVAL;
   }
   return 0;
+}
+
+uvws__field_t* uvws__fields_copy(const uvws_header_t* headers, unsigned n) {
+  size_t size = sizeof(uvws__field_t) * (n + 1);
+  for (unsigned i = 0; i < n; i++)
+    size += strlen(headers[i].name) + strlen(headers[i].value) + 2;
+  uvws__field_t* fields = uvws__malloc(size);
+  if (fields == NULL) return NULL;
+  char* at = (char*)(fields + n + 1);
+  for (unsigned i = 0; i < n; i++) {
+    fields[i].name = strcpy(at, headers[i].name);
+    at += strlen(at) + 1;
+    fields[i].value = strcpy(at, headers[i].value);
+    at += strlen(at) + 1;
+  }
+  return fields;
 }

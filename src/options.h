@@ -54,4 +54,9 @@ int uvws__accept_options_read(uvws_accept_options_t* to,
 int uvws__fields_read(const uvws_header_t* headers, unsigned n,
                       uvws__field_t** fields);
 
+/* Headers that are allowed, as one block; not NULL for none. */
+uvws__field_t* uvws__fields_copy(const uvws_header_t* headers, unsigned n);
+int uvws__adopt_options_read(uvws_adopt_options_t* to,
+                             const uvws_adopt_options_t* from);
+
 #endif /* UVWS_SRC_OPTIONS_H_ */

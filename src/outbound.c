@@ -34,7 +34,7 @@ struct uvws__pong_s {
 };
 
 static bool is_client(const uvws__conn_t* conn) {
-  return conn->server == NULL;
+  return !conn->is_server;
 }
 
 /* Counts a frame that was queued, and shows it to whoever traces. */

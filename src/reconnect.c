@@ -67,11 +67,18 @@ static bool has_lists(const uvws_options_t* options) {
          (options->headers != NULL || options->n_headers == 0);
 }
 
+/* Of other families uvws_connect() takes none. */
+static size_t size_of_address(const struct sockaddr* address) {
+  return address->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
+                                        : sizeof(struct sockaddr_in);
+}
+
 static size_t size_of_options(const uvws_options_t* options) {
   size_t size = options->n_protocols * sizeof(*options->protocols) +
                 options->n_headers * sizeof(*options->headers) +
                 size_of(options->origin) + size_of(options->pipe) +
-                size_of(options->server_name);
+                size_of(options->server_name) + size_of(options->proxy);
+  if (options->local_address != NULL) size += sizeof(struct sockaddr_storage);
   for (unsigned i = 0; i < options->n_protocols; i++)
     size += size_of(options->protocols[i]);
   for (unsigned i = 0; i < options->n_headers; i++)
@@ -83,6 +90,11 @@ static size_t size_of_options(const uvws_options_t* options) {
 /* Moves all that the options point to to `at`: lists first, as they need their
  * alignment. */
 static void keep_options(uvws_options_t* options, char* at) {
+  if (options->local_address != NULL) {
+    memcpy(at, options->local_address, size_of_address(options->local_address));
+    options->local_address = (struct sockaddr*)at;
+    at += sizeof(struct sockaddr_storage);
+  }
   uvws_header_t* headers = (uvws_header_t*)at;
   const char** protocols = (const char**)(headers + options->n_headers);
   at = (char*)(protocols + options->n_protocols);
@@ -97,6 +109,7 @@ static void keep_options(uvws_options_t* options, char* at) {
   options->origin = put(&at, options->origin);
   options->pipe = put(&at, options->pipe);
   options->server_name = put(&at, options->server_name);
+  options->proxy = put(&at, options->proxy);
 }
 
 /* ---- Whether and when ---- */
@@ -141,6 +154,7 @@ static uint32_t draw_delay(const uvws__reconnect_t* impl) {
 
 static void release(uvws__reconnect_t* impl) {
   uvws_tls_unref(impl->options.tls);
+  uvws_tls_unref(impl->options.proxy_tls);
   free(impl);
 }
 
@@ -249,6 +263,7 @@ static uvws__reconnect_t* keep(const uvws__reconnect_t* from, const char* url) {
   keep_options(&impl->options, (char*)(impl + 1));
   impl->url = put(&end, url);
   if (impl->options.tls != NULL) uvws_tls_ref(impl->options.tls);
+  if (impl->options.proxy_tls != NULL) uvws_tls_ref(impl->options.proxy_tls);
   return impl;
 }
 

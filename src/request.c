@@ -34,6 +34,7 @@ struct uvws_request_s {
   char** protocols; /* offered; one allocation */
   unsigned n_protocols;
   request_state_t state;
+  bool is_upgrade;
   bool in_callback;
   void* data;
 };
@@ -89,11 +90,7 @@ static void end_with(uvws_request_t* request, uvws__text_t response) {
 }
 
 static void refuse(uvws_request_t* request, uvws__failure_t failure) {
-  const char* text = uvws__failure_text(failure);
-  uvws__field_t plain = {"Content-Type", "text/plain"};
-  uvws__text_t response =
-      uvws__handshake_refusal((unsigned)uvws__failure_http_status(failure),
-                              &plain, 1, text, strlen(text));
+  uvws__text_t response = uvws__handshake_refuse(failure);
   end_with(request, response);
   uvws__free(response.data);
 }
@@ -187,7 +184,10 @@ static bool read_protocols(uvws_request_t* request) {
   return true;
 }
 
-static uvws__failure_t check(const uvws_request_t* request) {
+static uvws__failure_t check(uvws_request_t* request) {
+  request->is_upgrade = !SERVER_EMITS(request->server, http) ||
+                        uvws__handshake_is_upgrade(request->head);
+  if (!request->is_upgrade) return uvws__handshake_check_http(request->head);
   uvws__failure_t failure = uvws__handshake_check_request(request->head);
   if (failure != UVWS__OK) return failure;
   /* RFC 6455, 10.2: a page of another origin has no business here unless the
@@ -202,7 +202,10 @@ static void ask(uvws_request_t* request) {
   uvws__server_t* server = request->server;
   request->state = UNDECIDED;
   request->in_callback = true;
-  server->events->request(server->shell, request);
+  if (request->is_upgrade)
+    server->events->request(server->shell, request);
+  else
+    server->events->http(server->shell, request);
   request->in_callback = false;
   if (request->state == ACCEPTED)
     free_request(request);
@@ -213,7 +216,8 @@ static void ask(uvws_request_t* request) {
 static void on_head(uvws_request_t* request, const uint8_t* data, size_t len,
                     size_t used) {
   uvws__failure_t failure = check(request);
-  if (failure == UVWS__OK &&
+  /* What comes behind any other request is its body, or the next one. */
+  if (failure == UVWS__OK && request->is_upgrade &&
       !(keep_rest(request, data + used, len - used) && read_protocols(request)))
     failure = UVWS__FAIL_NO_MEMORY;
   if (failure == UVWS__OK)
@@ -229,6 +233,7 @@ static void on_read(uvws__stream_t* stream, uint8_t* data, size_t len) {
   if (request->state == UNDECIDED) {
     /* A client that does not wait for the answer is read on to notice when it
      * leaves, but not without bound. */
+    if (!request->is_upgrade) return;
     if (!keep_rest(request, data, len)) {
       tell_abort(request, UV_ENOMEM);
       refuse(request, UVWS__FAIL_NO_MEMORY);
@@ -291,19 +296,31 @@ static const uvws__stream_events_t stream_events = {
     .closed = on_closed,
 };
 
-bool uvws__request_begin(uvws__server_t* server, uvws__stream_t* stream) {
+/* All that can fail is done before a gift is touched. */
+static int prepare_stream(const uvws__server_t* server, uvws__stream_t* stream,
+                          const uvws__gift_t* gift) {
+  int status = server->tls == NULL
+                   ? 0
+                   : uvws__stream_secure(stream, server->tls, NULL, 0);
+  if (status != 0) return status;
+  if (gift == NULL) return uvws__stream_read_start(stream);
+  if (!uvws__stream_unread(stream, gift->head, gift->len)) return UV_ENOMEM;
+  return uvws__source_take(&gift->source, stream);
+}
+
+int uvws__request_begin(uvws__server_t* server, uvws__stream_t* stream,
+                        const uvws__gift_t* gift) {
   const uvws__settings_t* settings = server->settings;
   uvws_request_t* request = uvws__calloc(1, sizeof(*request));
-  if (request == NULL) return false;
+  if (request == NULL) return UV_ENOMEM;
   request->head = uvws__head_new(UVWS__HEAD_REQUEST, settings->max_head,
                                  settings->max_headers);
-  if (request->head == NULL ||
-      (server->tls != NULL &&
-       uvws__stream_secure(stream, server->tls, NULL, 0) != 0) ||
-      uvws__stream_read_start(stream) != 0) {
+  int status =
+      request->head == NULL ? UV_ENOMEM : prepare_stream(server, stream, gift);
+  if (status != 0) {
     uvws__head_free(request->head);
     uvws__free(request);
-    return false;
+    return status;
   }
   request->server = server;
   request->stream = stream;
@@ -316,7 +333,10 @@ bool uvws__request_begin(uvws__server_t* server, uvws__stream_t* stream) {
   server->requests = request;
   uvws__loop_set_deadline(server->loop, &request->deadline,
                           settings->handshake_timeout);
-  return true;
+  /* A gift that cannot be read is a connection that has ended. */
+  if (gift != NULL && uvws__stream_read_start(stream) != 0)
+    close_stream(request);
+  return 0;
 }
 
 /* ---- the calls ---- */
@@ -324,6 +344,10 @@ bool uvws__request_begin(uvws__server_t* server, uvws__stream_t* stream) {
 void uvws_request_tls_info(const uvws_request_t* request,
                            uvws_tls_info_t* info) {
   uvws__tls_info_fill(info, uvws__stream_tls(request->stream), request->stream);
+}
+
+const char* uvws_request_method(const uvws_request_t* request) {
+  return uvws__head_method(request->head);
 }
 
 const char* uvws_request_target(const uvws_request_t* request) {
@@ -439,6 +463,7 @@ int uvws_accept(uvws_request_t* request, uvws_t* ws,
     return UV_ECANCELED;
   if (ws->conn != NULL) return UV_EALREADY;
   if (ws->loop != request->server->loop->uv) return UV_EINVAL;
+  if (!request->is_upgrade) return UVWS_EUPGRADE;
   int status = uvws__accept_options_read(&options, from);
   if (status != 0) return status;
   if (options.protocol != NULL && !is_offered(request, options.protocol))
@@ -453,14 +478,23 @@ int uvws_accept(uvws_request_t* request, uvws_t* ws,
 int uvws_reject(uvws_request_t* request, int http_status,
                 const uvws_header_t* headers, unsigned n_headers,
                 const void* body, size_t len) {
+  return uvws_respond(request, http_status, headers, n_headers, body, len);
+}
+
+int uvws_respond(uvws_request_t* request, int http_status,
+                 const uvws_header_t* headers, unsigned n_headers,
+                 const void* body, size_t len) {
   uvws__field_t* fields;
   if (request->state != UNDECIDED) return UV_ECANCELED;
   if (body == NULL && len > 0) return UV_EINVAL;
   /* RFC 9110, 15.3.5, 15.3.6, 15.4.5: these have no content. */
   bool empty = http_status == 204 || http_status == 205 || http_status == 304;
-  if (http_status < 200 || http_status > 599 || empty) return UV_EINVAL;
+  if (http_status < 200 || http_status > 599 || (empty && len > 0))
+    return UV_EINVAL;
   int status = uvws__fields_read(headers, n_headers, &fields);
   if (status != 0) return status;
+  /* RFC 9110, 9.3.2 */
+  if (strcmp(uvws__head_method(request->head), "HEAD") == 0) body = NULL;
   uvws__text_t response = uvws__handshake_refusal((unsigned)http_status, fields,
                                                   n_headers, body, len);
   uvws__free(fields);

@@ -62,6 +62,11 @@ void uvws__server_conn_gone(uvws__server_t* server) {
 
 /* ---- accepting ---- */
 
+static bool is_full(const uvws__server_t* server) {
+  return server->max_connections > 0 &&
+         server->connections >= server->max_connections;
+}
+
 static void report_error(uvws__server_t* server, int status) {
   if (SERVER_EMITS(server, error)) server->events->error(server->shell, status);
 }
@@ -76,22 +81,40 @@ static void on_orphan_closed(uvws__stream_t* stream) {
 /* A stream that could not be accepted, or has nobody to take it. */
 static const uvws__stream_events_t orphan_events = {.closed = on_orphan_closed};
 
+static void orphan(uvws__server_t* server, uvws__stream_t* stream) {
+  uvws__stream_own(stream, &orphan_events, server);
+  uvws__stream_close(stream);
+}
+
+/* The user will have it served elsewhere: by a duplicate, since our handle
+ * closes the descriptor that it has. */
+static int give_away(uvws__server_t* server, uvws__stream_t* stream) {
+  uv_os_sock_t fd;
+  int status = uvws__stream_duplicate(stream, &fd);
+  if (status != 0) return status;
+  orphan(server, stream);
+  server->events->connection(server->shell, fd);
+  return 0;
+}
+
+static int serve(uvws__server_t* server, uvws__stream_t* stream) {
+  uvws__stream_tune(stream, &server->tcp);
+  return SERVER_EMITS(server, connection)
+             ? give_away(server, stream)
+             : uvws__request_begin(server, stream, NULL);
+}
+
 static void accept_one(uvws__listening_t* listening) {
   uvws__server_t* server = listening->server;
   uvws__stream_t* stream;
   listening->has_waiting = true;
-  bool full = server->max_connections > 0 &&
-              server->connections >= server->max_connections;
-  if (server->closing || full) return;
+  if (server->closing || is_full(server)) return;
   int status = uvws__listener_accept(listening->stream, &stream);
   if (stream != NULL) {
     server->connections++;
     listening->has_waiting = status != 0;
-    if (status == 0 && !uvws__request_begin(server, stream)) status = UV_ENOMEM;
-    if (status != 0) {
-      uvws__stream_own(stream, &orphan_events, server);
-      uvws__stream_close(stream);
-    }
+    if (status == 0) status = serve(server, stream);
+    if (status != 0) orphan(server, stream);
   }
   if (status == 0) return;
   /* Also when only the stream was lost: it held a place under the cap. */
@@ -170,6 +193,8 @@ int uvws_server_init(uv_loop_t* loop, uvws_server_t* shell,
   server->shell = shell;
   server->events = events;
   if (options.tls != NULL) server->tls = uvws_tls_ref(options.tls);
+  server->tcp =
+      (uvws__tcp_settings_t){options.tcp_nodelay != 0, options.tcp_keepalive};
   server->flags = options.flags;
   server->max_connections = options.max_connections;
   server->deadline.passed = on_deadline;
@@ -258,6 +283,42 @@ unsigned uvws_server_connections(const uvws_server_t* shell) {
 uint64_t uvws_server_memory(const uvws_server_t* shell) {
   return shell->impl == NULL ? 0 : shell->impl->budget.used;
 }
+
+/* ---- connections of somebody else's ---- */
+
+static int take_gift(uvws_server_t* shell, uvws__gift_t* gift) {
+  uvws__server_t* server = shell->impl;
+  uvws__stream_t* stream;
+  if (gift->head == NULL && gift->len > 0) return UV_EINVAL;
+  if (server == NULL || server->closing) return UV_ECANCELED;
+  int status = uvws__source_check(&gift->source, shell->loop);
+  if (status != 0) return status;
+  if (is_full(server)) return UV_ENOBUFS;
+  status = uvws__source_prepare(&gift->source, server->loop, &stream);
+  if (status != 0) return status;
+  status = uvws__request_begin(server, stream, gift);
+  if (status != 0) {
+    uvws__source_leave(&gift->source, stream);
+    return status;
+  }
+  server->connections++;
+  uvws__stream_tune(stream, &server->tcp);
+  return 0;
+}
+
+int uvws_server_adopt(uvws_server_t* server, uv_stream_t* stream,
+                      const void* head, size_t len, uvws_release_cb release) {
+  uvws__gift_t gift = {{.handle = stream, .release = release}, head, len};
+  return stream == NULL ? UV_EINVAL : take_gift(server, &gift);
+}
+
+int uvws_server_adopt_fd(uvws_server_t* server, uv_os_sock_t fd,
+                         const void* head, size_t len) {
+  uvws__gift_t gift = {{.fd = fd}, head, len};
+  return take_gift(server, &gift);
+}
+
+/* ---- closing ---- */
 
 /* RFC 6455, 7.4.1: 1001, the server goes down. */
 static void go_away(uvws_t* ws) {

@@ -5,6 +5,7 @@
  * and request.c (from a connection to a decision). */
 
 #include "alloc.h"
+#include "net/adopted.h"
 #include "net/listener.h"
 #include "options.h"
 #include "uvws.h"
@@ -32,6 +33,7 @@ struct uvws__server_s {
   uvws__budget_t budget;
   uvws__deferred_t room; /* put off: there is some in the budget again */
   uvws_tls_t* tls;       /* or NULL */
+  uvws__tcp_settings_t tcp;
   uint32_t flags;
   uint32_t max_connections;
   unsigned connections; /* requests and sockets, until they are closed */
@@ -52,9 +54,17 @@ void uvws__server_conn_open(const uvws__server_t* server, uvws_t* ws);
 /* One connection less. */
 void uvws__server_conn_gone(uvws__server_t* server);
 
-/* request.c: takes over a stream that was just accepted. False, and the stream
- * is still the caller's, when there is no memory. */
-bool uvws__request_begin(uvws__server_t* server, uvws__stream_t* stream);
+/* A connection of somebody else's, and what he has read of it. */
+typedef struct uvws__gift_s {
+  uvws__source_t source;
+  const void* head;
+  size_t len;
+} uvws__gift_t;
+
+/* request.c: takes over a stream that was just accepted or, with a gift, one
+ * that is still to be taken. When it fails the stream is still the caller's. */
+int uvws__request_begin(uvws__server_t* server, uvws__stream_t* stream,
+                        const uvws__gift_t* gift);
 
 /* The server is closing: an end for each request when the turn ends, without
  * any more words when it is terminating. */

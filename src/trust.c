@@ -1,15 +1,8 @@
-#ifdef __linux__
-#define _GNU_SOURCE /* secure_getenv() */
-#endif
-
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#ifndef _WIN32
-#include <unistd.h>
-#endif
 
 #include "alloc.h"
+#include "environment.h"
 #include "tls.h"
 
 /* Where systems keep the certificate authorities that they trust: the first of
@@ -113,20 +106,9 @@ bool uvws__trust_read(uvws__tls_text_t* text) {
   return read_directory(directory, text);
 }
 
-/* A set-uid program must not be told by its caller whom to trust. */
-static const char* environment(const char* name) {
-#if defined(__linux__)
-  return secure_getenv(name);
-#elif defined(_WIN32)
-  return getenv(name);
-#else
-  return issetugid() ? NULL : getenv(name);
-#endif
-}
-
 bool uvws__trust_read_environment(uvws__tls_text_t* text) {
-  const char* file = environment("SSL_CERT_FILE");
-  const char* path = environment("SSL_CERT_DIR");
+  const char* file = uvws__environment("SSL_CERT_FILE");
+  const char* path = uvws__environment("SSL_CERT_DIR");
   if (file != NULL) return uvws__file_read(file, text) == 0;
   return path != NULL ? read_directory(path, text) : uvws__trust_read(text);
 }

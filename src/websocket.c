@@ -10,10 +10,9 @@
 #include "protocol/close-code.h"
 #include "protocol/utf8.h"
 #include "server.h"
-#include "tls.h"
 
-/* The calls of include/uvws.h on a socket: the checks that the standard makes,
- * in its order, then one step into the connection. */
+/* The calls of include/uvws.h on a socket that has begun: the checks that the
+ * standard makes, in its order, then one step into the connection. */
 
 /* Rule 12: every call belongs to the thread of the socket's loop. */
 static uvws__conn_t* conn_of(const uvws_t* ws) {
@@ -40,86 +39,6 @@ int uvws_init(uv_loop_t* loop, uvws_t* ws, const uvws_events_t* events) {
   ws->ready_state = UVWS_CLOSED;
   ws->binary_type = UVWS_BLOB;
   return 0;
-}
-
-/* WebSockets standard, 3.1, the constructor's checks, and the Fetch standard's
- * port blocking, which we report here instead of in a task. */
-static int check_url(uvws__url_t* url, const char* text) {
-  switch (uvws__url_parse(url, text, strlen(text))) {
-    case UVWS__URL_OK: break;
-    case UVWS__URL_NO_MEMORY: return UV_ENOMEM;
-    default: return UVWS_ESYNTAX;
-  }
-  if (!uvws__port_is_blocked(url->port)) return 0;
-  uvws__url_clear(url);
-  return UVWS_ESECURITY;
-}
-
-static int connect_to(uvws_t* ws, const uvws__url_t* url,
-                      const uvws_options_t* options,
-                      const uvws__field_t* fields, uvws_tls_t* tls) {
-  uvws__conn_t* conn;
-  uvws__settings_t* settings = uvws__settings_for_client(options);
-  if (settings == NULL) return UV_ENOMEM;
-  int status =
-      uvws__conn_new(ws, UVWS__CLIENT, UVWS__STATE_DIALING, settings, &conn);
-  uvws__settings_unref(settings);
-  if (status != 0) return status;
-  conn->url = uvws__strndup(url->href, strlen(url->href));
-  status = conn->url == NULL ? UV_ENOMEM
-                             : uvws__opening_prepare(conn->opening, url,
-                                                     options, fields, tls);
-  /* Last, because what it makes takes a turn of the loop to unmake. */
-  if (status == 0) status = uvws__conn_enter(conn);
-  if (status != 0) {
-    uvws__conn_abandon(conn);
-    return status;
-  }
-  uvws__conn_begin(conn);
-  uvws__opening_dial(conn->opening, url, options->pipe);
-  return 0;
-}
-
-static bool origin_is_valid(const char* origin) {
-  uvws__field_t field = {"x", origin};
-  return origin == NULL || uvws__field_is_allowed(&field);
-}
-
-/* RFC 6066, 3: at most what a host name can have. */
-static bool server_name_is_valid(const char* name) {
-  return name == NULL || (name[0] != '\0' && strlen(name) <= 255);
-}
-
-int uvws_connect(uvws_t* ws, const char* text, const uvws_options_t* from) {
-  uvws_options_t options;
-  uvws__field_t* fields = NULL;
-  uvws_tls_t* tls = NULL;
-  uvws__url_t url;
-  if (ws->conn != NULL) return UV_EALREADY;
-  if (text == NULL) return UV_EINVAL;
-  int status = uvws__options_read(&options, from);
-  if (status == 0 && options.pipe != NULL)
-    status = uvws__pipe_name_check(options.pipe);
-  if (status == 0) status = check_url(&url, text);
-  if (status != 0) return status;
-  if (options.protocols == NULL && options.n_protocols > 0)
-    status = UV_EINVAL;
-  else if (!uvws__protocols_are_valid(options.protocols, options.n_protocols))
-    status = UVWS_ESYNTAX;
-  else if (!origin_is_valid(options.origin) ||
-           !server_name_is_valid(options.server_name) ||
-           (url.secure && !server_name_is_valid(url.host)))
-    status = UV_EINVAL;
-  else
-    status = uvws__fields_read(options.headers, options.n_headers, &fields);
-  /* Last, because it may read a file. */
-  if (status == 0 && url.secure)
-    status = uvws__tls_for_client(options.tls, &tls);
-  if (status == 0) status = connect_to(ws, &url, &options, fields, tls);
-  uvws_tls_unref(tls);
-  uvws__free(fields);
-  uvws__url_clear(&url);
-  return status;
 }
 
 bool uvws__flags_are_valid(unsigned flags) {
@@ -388,6 +307,11 @@ int uvws_has_ref(const uvws_t* ws) {
 
 int uvws_owns(const uv_handle_t* handle) {
   return uvws__stream_owns(handle) || uvws__loop_owns(handle);
+}
+
+int uvws_post(uv_loop_t* loop, void (*cb)(uv_loop_t* loop, void* arg),
+              void* arg) {
+  return cb == NULL ? UV_EINVAL : uvws__loop_post(loop, cb, arg);
 }
 
 void uvws_walk(uv_loop_t* uv, void (*cb)(uvws_t* ws, void* arg), void* arg) {

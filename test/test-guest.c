@@ -204,13 +204,13 @@ static void test_owns_tells_our_handles_at_every_stage(void** state) {
   zoo_start(look_at_handles);
   assert_int_equal(survey(), 0);
   pair_start();
-  assert_int_equal(survey(), 3); /* idle, timer, listener */
+  assert_int_equal(survey(), 4); /* idle, timer, async, listener */
   peer_connect(&client, server.port, NULL);
-  assert_int_equal(survey(), 4);
+  assert_int_equal(survey(), 5);
   run_bare_until(&client.opened);
-  assert_int_equal(survey(), 5);
+  assert_int_equal(survey(), 6);
   uvws_close(&client.ws, 1000, NULL, 0);
-  assert_int_equal(survey(), 5);
+  assert_int_equal(survey(), 6);
   run_bare_until(&client.closed);
   run_bare_until(&server.closed);
   zoo_end();
@@ -233,9 +233,9 @@ static void test_owns_tells_our_handles_when_all_goes_wrong(void** state) {
   peer_connect(&lost, raw.port, NULL);
   peer_connect(&refused, dead_port, NULL);
   peer_connect(&cancelled, raw.port, NULL);
-  assert_int_equal(survey(), 5);
+  assert_int_equal(survey(), 6);
   uvws_terminate(&cancelled.ws);
-  assert_int_equal(survey(), 5);
+  assert_int_equal(survey(), 6);
   run_bare_until(&lost.closed);
   run_bare_until(&refused.closed);
   run_bare_until(&cancelled.closed);

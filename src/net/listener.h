@@ -16,9 +16,15 @@ int uvws__listener_pipe(uvws__loop_t* loop, const char* name, int backlog,
                         const uvws__stream_events_t* events, void* owner,
                         uvws__stream_t** listener);
 
+/* Among the flags: see UVWS_LISTEN_REUSEPORT. */
+#define UVWS__LISTEN_REUSEPORT 0x10000u
+
 /* Takes one connection as a stream without an owner, which the caller must give
  * it. On failure *stream may still be set, owned by nobody: the caller closes
  * it. */
 int uvws__listener_accept(uvws__stream_t* listener, uvws__stream_t** stream);
+
+/* A connected stream's descriptor once more, for another loop. */
+int uvws__stream_duplicate(const uvws__stream_t* stream, uv_os_sock_t* fd);
 
 #endif /* UVWS_SRC_NET_LISTENER_H_ */

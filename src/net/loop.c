@@ -17,7 +17,11 @@
  *
  * The timer is unreferenced, since a deadline alone is no reason to live; the
  * sockets' own handles are. Only for a socket whose handle is idle, because it
- * does not read, the timer is referenced instead, and kept active. */
+ * does not read, the timer is referenced instead, and kept active.
+ *
+ * Only `posts` is for other threads. The state leaves the list under the same
+ * lock, so whoever finds it there may wake the loop. What is left by then is
+ * called when the handles are closed: no post is lost. */
 
 static const unsigned DEADLINES_PER_TURN = 256;
 static const uint64_t DAY = 24 * 3600 * 1000; /* any time would do: see above */
@@ -51,10 +55,14 @@ uvws__loop_t* uvws__loop_find(const uv_loop_t* uv) {
 
 /* As uvws__stream_owns(): also while they are closing. */
 bool uvws__loop_owns(const uv_handle_t* handle) {
-  size_t offset = handle->type == UV_IDLE ? offsetof(uvws__loop_t, idle)
-                                          : offsetof(uvws__loop_t, timer);
-  return (handle->type == UV_IDLE || handle->type == UV_TIMER) &&
-         (uintptr_t)handle->data == (uintptr_t)handle - offset &&
+  size_t offset;
+  switch (handle->type) {
+    case UV_IDLE: offset = offsetof(uvws__loop_t, idle); break;
+    case UV_TIMER: offset = offsetof(uvws__loop_t, timer); break;
+    case UV_ASYNC: offset = offsetof(uvws__loop_t, async); break;
+    default: return false;
+  }
+  return (uintptr_t)handle->data == (uintptr_t)handle - offset &&
          ((const uvws__loop_t*)handle->data)->tag == &tag;
 }
 
@@ -165,9 +173,59 @@ int uvws__loop_random(uvws__loop_t* loop, uint8_t* out, unsigned len) {
   return 0;
 }
 
+/* ---- posts ---- */
+
+typedef struct uvws__post_s {
+  struct uvws__post_s* next;
+  void (*cb)(uv_loop_t* loop, void* arg);
+  void* arg;
+} post_t;
+
+int uvws__loop_post(uv_loop_t* uv, void (*cb)(uv_loop_t* loop, void* arg),
+                    void* arg) {
+  post_t* post = uvws__malloc(sizeof(*post));
+  if (post == NULL) return UV_ENOMEM;
+  *post = (post_t){NULL, cb, arg};
+  lock();
+  uvws__loop_t* loop = *find_link(uv);
+  if (loop != NULL) {
+    *loop->posts_end = post;
+    loop->posts_end = &post->next;
+    uv_async_send(&loop->async);
+  }
+  uv_mutex_unlock(&mutex);
+  if (loop != NULL) return 0;
+  uvws__free(post);
+  return UV_ENOENT;
+}
+
+static void run_posts(uvws__loop_t* loop) {
+  uv_loop_t* uv = loop->uv;
+  lock();
+  post_t* post = loop->posts;
+  loop->posts = NULL;
+  loop->posts_end = &loop->posts;
+  uv_mutex_unlock(&mutex);
+  while (post != NULL) {
+    post_t* next = post->next;
+    post->cb(uv, post->arg);
+    uvws__free(post);
+    post = next;
+  }
+}
+
+static void on_async(uv_async_t* async) {
+  uvws__loop_t* loop = async->data;
+  learn_thread(loop);
+  run_posts(loop);
+}
+
+/* ---- beginning and end ---- */
+
 static void on_handle_closed(uv_handle_t* handle) {
   uvws__loop_t* loop = handle->data;
   if (--loop->handles > 0) return;
+  run_posts(loop);
   /* The last user may still ask whose thread this is. */
   if (loop->left != NULL) loop->left(loop->left_arg);
   uvws__free(loop);
@@ -183,6 +241,11 @@ static int init_handles(uvws__loop_t* loop) {
   loop->handles = 2;
   loop->timer.data = loop;
   uv_unref((uv_handle_t*)&loop->timer);
+  status = uv_async_init(loop->uv, &loop->async, on_async);
+  if (status != 0) return status;
+  loop->handles = 3;
+  loop->async.data = loop;
+  uv_unref((uv_handle_t*)&loop->async);
   return 0;
 }
 
@@ -191,6 +254,7 @@ static void close_handles(uvws__loop_t* loop) {
   if (handles == 0) uvws__free(loop);
   if (handles > 0) uv_close((uv_handle_t*)&loop->idle, on_handle_closed);
   if (handles > 1) uv_close((uv_handle_t*)&loop->timer, on_handle_closed);
+  if (handles > 2) uv_close((uv_handle_t*)&loop->async, on_handle_closed);
 }
 
 /* Only the arrays are left as they come: they are written before they are
@@ -203,6 +267,7 @@ static int make(uv_loop_t* uv, uvws__loop_t** result) {
   loop->uv = uv;
   loop->users = 1;
   loop->deferred_end = &loop->deferred;
+  loop->posts_end = &loop->posts;
   uvws__wheel_init(&loop->wheel, now_ms());
   loop->random_left = 0;
   loop->cork.owner = NULL;

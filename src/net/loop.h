@@ -20,6 +20,7 @@
   ((type*)((char*)(ptr)-offsetof(type, member)))
 
 struct uvws__stream_s;
+struct uvws__post_s;
 
 /* A call put off to the end of the turn. Zeroed memory is one not put off. */
 typedef struct uvws__deferred_s {
@@ -50,16 +51,21 @@ typedef struct uvws__loop_s {
   struct uvws__loop_s* next; /* in the process-wide list */
   uv_loop_t* uv;
   unsigned users;
-  unsigned handles; /* of the next two, not yet closed */
+  unsigned handles; /* of the next three, not yet closed */
   unsigned holds;   /* reasons to live that no handle of theirs shows */
   uv_idle_t idle;   /* active while `deferred` has something */
   uv_timer_t timer; /* for the wheel; referenced while there are holds */
+  uv_async_t async; /* wakes the loop for `posts` */
   uint64_t timer_at;
   uvws__deferred_t* deferred;
   uvws__deferred_t** deferred_end;
-  struct uvws__conn_s* conns; /* of src/connection.c, for uvws_walk() */
-  uint64_t totals[6];         /* of src/stats.c: of those that are gone */
-  void (*left)(void*);        /* the last user's, once the handles are closed */
+  struct uvws__conn_s* conns;      /* of src/connection.c, for uvws_walk() */
+  struct uvws__adopted_s* adopted; /* streams that were taken over */
+  struct uvws__claim_s* claims;    /* in the order in which they were made */
+  struct uvws__post_s* posts;      /* from any thread, under the lock */
+  struct uvws__post_s** posts_end;
+  uint64_t totals[6];  /* of src/stats.c: of those that are gone */
+  void (*left)(void*); /* the last user's, once the handles are closed */
   void* left_arg;
   uv_thread_t thread;
   bool thread_is_known; /* from the first callback on */
@@ -105,6 +111,11 @@ void uvws__loop_set_deadline(uvws__loop_t* loop, uvws__deadline_t* deadline,
  * more. */
 void uvws__loop_hold(uvws__loop_t* loop);
 void uvws__loop_unhold(uvws__loop_t* loop);
+
+/* Has cb(loop, arg) called on the loop's thread. On any thread: UV_ENOENT when
+ * the loop has no users, UV_ENOMEM. */
+int uvws__loop_post(uv_loop_t* uv, void (*cb)(uv_loop_t* loop, void* arg),
+                    void* arg);
 
 /* Bytes from the system's CSPRNG, drawn through a pool. */
 int uvws__loop_random(uvws__loop_t* loop, uint8_t* out, unsigned len);

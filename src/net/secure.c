@@ -90,7 +90,7 @@ static void on_written(uv_write_t* write, int status) {
   if (secure->rest == NULL) secure->written = secure->in_flight;
   uvws__free(secure->rest);
   secure->rest = NULL;
-  if (uv_is_closing(&stream->uv.handle)) return;
+  if (uv_is_closing(stream->uv.handle)) return;
   if (status != 0) {
     secure->lost = status;
     uvws__stream_fail_writing(stream, status);
@@ -109,7 +109,7 @@ static int write_later(uvws__secure_t* secure, const uint8_t* data,
   uv_buf_t buf = uv_buf_init((char*)data, (unsigned)len);
   secure->write.data = secure;
   int status =
-      uv_write(&secure->write, &secure->stream->uv.stream, &buf, 1, on_written);
+      uv_write(&secure->write, secure->stream->uv.stream, &buf, 1, on_written);
   secure->writing = status == 0;
   secure->in_flight = len;
   secure->slow = true;
@@ -119,7 +119,7 @@ static int write_later(uvws__secure_t* secure, const uint8_t* data,
 /* How much the kernel takes now. */
 static int write_now(uvws__secure_t* secure, const uint8_t* data, size_t len) {
   uv_buf_t buf = uv_buf_init((char*)data, (unsigned)len);
-  int taken = uv_try_write(&secure->stream->uv.stream, &buf, 1);
+  int taken = uv_try_write(secure->stream->uv.stream, &buf, 1);
   return taken == UV_EAGAIN ? 0 : taken;
 }
 
@@ -313,7 +313,7 @@ bool uvws__secure_is_writing(const uvws__secure_t* secure) {
 uint64_t uvws__secure_taken(const uvws__secure_t* secure) {
   if (!secure->writing) return 0;
   return secure->in_flight -
-         uv_stream_get_write_queue_size(&secure->stream->uv.stream);
+         uv_stream_get_write_queue_size(secure->stream->uv.stream);
 }
 
 int uvws__secure_end(uvws__secure_t* secure) {
@@ -334,7 +334,7 @@ static void answer_in_http(uvws__secure_t* secure) {
       "Content-Type: text/plain\r\nContent-Length: 27\r\n\r\n"
       "This port is for TLS only.\n";
   uv_buf_t buf = uv_buf_init((char*)answer, sizeof(answer) - 1);
-  (void)uv_try_write(&secure->stream->uv.stream, &buf, 1);
+  (void)uv_try_write(secure->stream->uv.stream, &buf, 1);
 }
 
 static void fail(uvws__secure_t* secure, int status) {
@@ -357,7 +357,7 @@ static void fail(uvws__secure_t* secure, int status) {
 static bool is_wanted(const uvws__secure_t* secure) {
   const uvws__stream_t* stream = secure->stream;
   return stream->reading && stream->ended == 0 && !secure->over &&
-         !uv_is_closing(&stream->uv.handle);
+         !uv_is_closing(stream->uv.handle);
 }
 
 /* Whether there may be more to do at once. */
@@ -422,8 +422,8 @@ static void keep(uvws__secure_t* secure) {
   const uint8_t* rest;
   uvws__stream_t* stream = secure->stream;
   size_t len = uvws__tls_unfed(secure->tls, &rest);
-  if (len == 0 || secure->over || uv_is_closing(&stream->uv.handle)) return;
-  uv_read_stop(&stream->uv.stream);
+  if (len == 0 || secure->over || uv_is_closing(stream->uv.handle)) return;
+  uv_read_stop(stream->uv.stream);
   secure->kept = uvws__malloc(sizeof(kept_t) + len);
   if (secure->kept == NULL) {
     uvws__stream_end_input(stream, UV_ENOMEM);
@@ -439,7 +439,7 @@ void uvws__secure_read(uvws__secure_t* secure, const uint8_t* data,
   /* While lingering all that comes counts, not only what stands in it. */
   if (secure->stream->lingering)
     uvws__stream_deliver(secure->stream, NULL, len);
-  if (secure->over || uv_is_closing(&secure->stream->uv.handle)) return;
+  if (secure->over || uv_is_closing(secure->stream->uv.handle)) return;
   note_traffic(secure);
   uvws__tls_feed(secure->tls, data, len);
   pump(secure);
@@ -463,7 +463,7 @@ static void on_pump(uvws__deferred_t* deferred) {
   if (kept->start < kept->len && !secure->over) return;
   uvws__free(kept);
   secure->kept = NULL;
-  if (!stream->reading || uv_is_closing(&stream->uv.handle)) return;
+  if (!stream->reading || uv_is_closing(stream->uv.handle)) return;
   int status = uvws__stream_read_handle(stream);
   if (status != 0) uvws__stream_end_input(stream, status);
 }
@@ -471,6 +471,10 @@ static void on_pump(uvws__deferred_t* deferred) {
 bool uvws__secure_read_start(uvws__secure_t* secure) {
   uvws__loop_defer(secure->stream->loop, &secure->pump);
   return secure->kept != NULL;
+}
+
+bool uvws__secure_keeps(const uvws__secure_t* secure) {
+  return secure != NULL && secure->kept != NULL;
 }
 
 /* ---- beginning and end ---- */

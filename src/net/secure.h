@@ -51,6 +51,9 @@ void uvws__secure_read(uvws__secure_t* secure, const uint8_t* data, size_t len);
 /* Reading starts: whether the handle must wait for what was read before. */
 bool uvws__secure_read_start(uvws__secure_t* secure);
 
+/* Ciphertext waits, of which the owner wants nothing now. */
+bool uvws__secure_keeps(const uvws__secure_t* secure);
+
 /* Says that nothing follows: 0, UV_EAGAIN until that is sent, or an error. */
 int uvws__secure_end(uvws__secure_t* secure);
 

@@ -6,7 +6,9 @@
 #endif
 
 #include "alloc.h"
+#include "net/adopted.h"
 #include "net/outbox.h"
+#include "net/relay.h"
 #include "net/secure.h"
 
 /* Output takes one of two ways. While the kernel keeps up, small pieces gather
@@ -35,24 +37,31 @@ enum { TRY_BUFS = 16, WRITE_BUFS = 64 };
 
 static void on_turn_end(uvws__deferred_t* deferred);
 
-int uvws__stream_new(uvws__loop_t* loop, uvws__transport_t transport,
-                     uvws__stream_t** result) {
-  size_t size = offsetof(uvws__stream_t, uv) +
-                (transport == UVWS__TCP ? sizeof(uv_tcp_t) : sizeof(uv_pipe_t));
+uvws__stream_t* uvws__stream_make(uvws__loop_t* loop, size_t handle_size) {
+  size_t size = offsetof(uvws__stream_t, own) + handle_size;
   uvws__stream_t* stream = uvws__malloc(size);
-  if (stream == NULL) return UV_ENOMEM;
+  if (stream == NULL) return NULL;
   memset(stream, 0, size);
   stream->tag = &tag;
   stream->loop = loop;
   stream->turn.run = on_turn_end;
+  return stream;
+}
+
+int uvws__stream_new(uvws__loop_t* loop, uvws__transport_t transport,
+                     uvws__stream_t** result) {
+  uvws__stream_t* stream = uvws__stream_make(
+      loop, transport == UVWS__TCP ? sizeof(uv_tcp_t) : sizeof(uv_pipe_t));
+  if (stream == NULL) return UV_ENOMEM;
+  stream->uv.handle = (uv_handle_t*)&stream->own;
   int status = transport == UVWS__TCP
-                   ? uv_tcp_init(loop->uv, &stream->uv.tcp)
-                   : uv_pipe_init(loop->uv, &stream->uv.pipe, 0);
+                   ? uv_tcp_init(loop->uv, stream->uv.tcp)
+                   : uv_pipe_init(loop->uv, stream->uv.pipe, 0);
   if (status != 0) {
     uvws__free(stream);
     return status;
   }
-  stream->uv.handle.data = stream;
+  stream->uv.handle->data = stream;
   *result = stream;
   return 0;
 }
@@ -74,14 +83,16 @@ void uvws__stream_own(uvws__stream_t* stream,
 /* Nothing of a foreign handle is dereferenced but memory right before it, and
  * that only when its `data` points exactly there. */
 bool uvws__stream_owns(const uv_handle_t* handle) {
-  uintptr_t start = (uintptr_t)handle - offsetof(uvws__stream_t, uv);
-  return (handle->type == UV_TCP || handle->type == UV_NAMED_PIPE) &&
-         (uintptr_t)handle->data == start &&
-         ((const uvws__stream_t*)handle->data)->tag == &tag;
+  uintptr_t start = (uintptr_t)handle - offsetof(uvws__stream_t, own);
+  if (handle->type != UV_TCP && handle->type != UV_NAMED_PIPE) return false;
+  if ((uintptr_t)handle->data == start &&
+      ((const uvws__stream_t*)handle->data)->tag == &tag)
+    return true;
+  return uvws__stream_is_adopted(handle);
 }
 
 static bool is_closing(const uvws__stream_t* stream) {
-  return uv_is_closing(&stream->uv.handle);
+  return uv_is_closing(stream->uv.handle);
 }
 
 /* ---- output: the cork ---- */
@@ -102,7 +113,7 @@ void uvws__stream_fail_writing(uvws__stream_t* stream, int status) {
 /* As uv_try_write(). */
 static int try_write(uvws__stream_t* stream, const uv_buf_t* bufs, unsigned n) {
   return stream->secure == NULL
-             ? uv_try_write(&stream->uv.stream, bufs, n)
+             ? uv_try_write(stream->uv.stream, bufs, n)
              : uvws__secure_try_write(stream->secure, bufs, n);
 }
 
@@ -193,7 +204,7 @@ static void settle(uvws__stream_t* stream) {
     uvws__secure_settle(stream->secure, done);
   }
   if (outbox == NULL || !outbox->writing) return;
-  size_t left = uv_stream_get_write_queue_size(&stream->uv.stream);
+  size_t left = uv_stream_get_write_queue_size(stream->uv.stream);
   if (left < outbox->in_flight)
     stream->unreported += uvws__outbox_settle(outbox, outbox->in_flight - left);
 }
@@ -203,7 +214,8 @@ static void linger_on(uvws__stream_t* stream);
 /* The owner may close the stream when it hears of its progress. */
 static void tell_progress(uvws__stream_t* stream) {
   if (stream->events->progress != NULL) stream->events->progress(stream);
-  if (stream->lingering && !is_closing(stream)) linger_on(stream);
+  if (stream->half_close || stream->lingering)
+    if (!is_closing(stream)) linger_on(stream);
 }
 
 static void on_written(uv_write_t* write, int status) {
@@ -253,8 +265,7 @@ static void start_write(uvws__stream_t* stream) {
   uvws__outbox_submit(outbox, n);
   outbox->write.data = stream;
   outbox->writing = true;
-  int status =
-      uv_write(&outbox->write, &stream->uv.stream, bufs, n, on_written);
+  int status = uv_write(&outbox->write, stream->uv.stream, bufs, n, on_written);
   if (status != 0) {
     outbox->writing = false;
     stream->lost += outbox->in_flight;
@@ -363,7 +374,7 @@ void uvws__stream_settle(uvws__stream_t* stream) {
 uint64_t uvws__stream_queue_size(const uvws__stream_t* stream) {
   uint64_t size = stream->secure != NULL
                       ? 0
-                      : uv_stream_get_write_queue_size(&stream->uv.stream);
+                      : uv_stream_get_write_queue_size(stream->uv.stream);
   if (stream->outbox != NULL) size += stream->outbox->unsent_bytes;
   if (stream->secure != NULL && stream->outbox != NULL &&
       stream->write_status == 0)
@@ -383,7 +394,7 @@ uint64_t uvws__stream_taken_late(const uvws__stream_t* stream) {
     return stream->late + uvws__secure_taken(stream->secure);
   if (outbox == NULL || !outbox->writing) return stream->late;
   return stream->late + outbox->submitted -
-         uv_stream_get_write_queue_size(&stream->uv.stream);
+         uv_stream_get_write_queue_size(stream->uv.stream);
 }
 
 void uvws__stream_wake(uvws__stream_t* stream) {
@@ -441,6 +452,8 @@ static void on_alloc(uv_handle_t* handle, size_t suggested, uv_buf_t* buf) {
 
 void uvws__stream_end_input(uvws__stream_t* stream, int status) {
   uvws__stream_read_stop(stream);
+  if (stream->relay != NULL && uvws__relay_status(stream->relay) != 0)
+    status = uvws__relay_status(stream->relay);
   stream->ended = status;
   if (!stream->lingering)
     stream->events->ended(stream, status);
@@ -461,17 +474,29 @@ void uvws__stream_deliver(uvws__stream_t* stream, uint8_t* data, size_t len) {
 static void on_read(uv_stream_t* handle, ssize_t n, const uv_buf_t* buf) {
   uvws__stream_t* stream = handle->data;
   if (n == 0) return;
-  if (n < 0)
-    uvws__stream_end_input(stream, (int)n);
-  else if (stream->secure != NULL)
-    uvws__secure_read(stream->secure, (const uint8_t*)buf->base, (size_t)n);
-  else
-    uvws__stream_deliver(stream, (uint8_t*)buf->base, (size_t)n);
+  if (n > 0) {
+    uvws__stream_input(stream, (uint8_t*)buf->base, (size_t)n);
+    return;
+  }
+  uvws__stream_end_input(stream, (int)n);
   flush_cork(stream->loop);
 }
 
+void uvws__stream_input(uvws__stream_t* stream, uint8_t* data, size_t len) {
+  uvws__loop_t* loop = stream->loop;
+  if (stream->secure != NULL)
+    uvws__secure_read(stream->secure, data, len);
+  else
+    uvws__stream_deliver(stream, data, len);
+  flush_cork(loop);
+}
+
 int uvws__stream_read_handle(uvws__stream_t* stream) {
-  return uv_read_start(&stream->uv.stream, on_alloc, on_read);
+  if (stream->early != NULL) {
+    uvws__loop_defer(stream->loop, &stream->early->deferred);
+    return 0;
+  }
+  return uv_read_start(stream->uv.stream, on_alloc, on_read);
 }
 
 int uvws__stream_read_start(uvws__stream_t* stream) {
@@ -485,7 +510,7 @@ int uvws__stream_read_start(uvws__stream_t* stream) {
 
 void uvws__stream_read_stop(uvws__stream_t* stream) {
   if (!stream->reading) return;
-  uv_read_stop(&stream->uv.stream);
+  uv_read_stop(stream->uv.stream);
   stream->reading = false;
 }
 
@@ -499,7 +524,7 @@ static void on_shutdown(uv_shutdown_t* shutdown, int status) {
 static int say_fin(uvws__stream_t* stream) {
   uv_shutdown_t* shutdown = uvws__malloc(sizeof(*shutdown));
   if (shutdown == NULL) return UV_ENOMEM;
-  int status = uv_shutdown(shutdown, &stream->uv.stream, on_shutdown);
+  int status = uv_shutdown(shutdown, stream->uv.stream, on_shutdown);
   if (status != 0) uvws__free(shutdown);
   return status;
 }
@@ -511,12 +536,18 @@ static void linger_on(uvws__stream_t* stream) {
   if (stream->secure != NULL && stream->write_status == 0 &&
       uvws__secure_end(stream->secure) == UV_EAGAIN)
     return;
-  if (stream->ended != 0) {
+  if (stream->ended != 0 && stream->lingering) {
     stream->events->lingered(stream);
   } else if (stream->half_close && stream->write_status == 0) {
     stream->fin_said = true;
-    if (say_fin(stream) != 0) stream->events->lingered(stream);
+    if (say_fin(stream) != 0 && stream->lingering)
+      stream->events->lingered(stream);
   }
+}
+
+void uvws__stream_half_close(uvws__stream_t* stream) {
+  stream->half_close = true;
+  uvws__loop_defer(stream->loop, &stream->turn);
 }
 
 /* RFC 8446, 6.1. While lingering, the end of the connection is still to come,
@@ -540,14 +571,26 @@ void uvws__stream_linger(uvws__stream_t* stream, bool half_close,
   uvws__loop_defer(stream->loop, &stream->turn);
 }
 
+void uvws__stream_gone(uvws__stream_t* stream) {
+  stream->events->closed(stream);
+  uvws__stream_drop(stream);
+}
+
+void uvws__stream_drop(uvws__stream_t* stream) {
+  uvws__secure_free(stream->secure);
+  uvws__relay_free(stream->relay);
+  uvws__free(stream->early);
+  uvws__free(stream);
+}
+
 static void on_closed(uv_handle_t* handle) {
   uvws__stream_t* stream = handle->data;
   report(stream);
   uvws__outbox_free(stream->outbox);
   stream->outbox = NULL;
-  stream->events->closed(stream);
-  uvws__secure_free(stream->secure);
-  uvws__free(stream);
+  if (stream->adopted != NULL) uvws__stream_give_back(stream);
+  if (stream->relay == NULL || !uvws__relay_outlives(stream->relay))
+    uvws__stream_gone(stream);
 }
 
 void uvws__stream_close(uvws__stream_t* stream) {
@@ -556,26 +599,38 @@ void uvws__stream_close(uvws__stream_t* stream) {
   if (stream->loop->cork.owner == stream) empty_cork(&stream->loop->cork);
   uvws__loop_undefer(stream->loop, &stream->turn);
   if (stream->secure != NULL) uvws__secure_stop(stream->secure);
-  uv_close(&stream->uv.handle, on_closed);
+  if (stream->early != NULL)
+    uvws__loop_undefer(stream->loop, &stream->early->deferred);
+  if (stream->relay != NULL) uvws__relay_close(stream->relay);
+  uv_close(stream->uv.handle, on_closed);
+}
+
+/* That a socket could not be tuned is no reason to do without it. */
+void uvws__stream_tune(uvws__stream_t* stream,
+                       const uvws__tcp_settings_t* settings) {
+  if (stream->uv.handle->type != UV_TCP) return;
+  (void)uv_tcp_nodelay(stream->uv.tcp, settings->nodelay);
+  if (settings->keepalive > 0)
+    (void)uv_tcp_keepalive(stream->uv.tcp, 1, settings->keepalive);
 }
 
 int uvws__stream_getsockname(const uvws__stream_t* stream,
                              struct sockaddr* name, int* namelen) {
-  if (stream->uv.handle.type != UV_TCP) return UV_ENOTSUP;
+  if (stream->uv.handle->type != UV_TCP) return UV_ENOTSUP;
   if (is_closing(stream)) return UV_ENOTCONN;
-  return uv_tcp_getsockname(&stream->uv.tcp, name, namelen);
+  return uv_tcp_getsockname(stream->uv.tcp, name, namelen);
 }
 
 int uvws__stream_getpeername(const uvws__stream_t* stream,
                              struct sockaddr* name, int* namelen) {
-  if (stream->uv.handle.type != UV_TCP) return UV_ENOTSUP;
+  if (stream->uv.handle->type != UV_TCP) return UV_ENOTSUP;
   if (is_closing(stream)) return UV_ENOTCONN;
-  return uv_tcp_getpeername(&stream->uv.tcp, name, namelen);
+  return uv_tcp_getpeername(stream->uv.tcp, name, namelen);
 }
 
 void uvws__stream_set_ref(uvws__stream_t* stream, bool referenced) {
   if (referenced)
-    uv_ref(&stream->uv.handle);
+    uv_ref(stream->uv.handle);
   else
-    uv_unref(&stream->uv.handle);
+    uv_unref(stream->uv.handle);
 }

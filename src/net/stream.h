@@ -44,11 +44,20 @@ struct uvws__stream_s {
   const uvws__stream_events_t* events;
   void* owner;
   uvws__loop_t* loop;
-  struct uvws__secure_s* secure; /* TLS, or NULL */
-  struct uvws__outbox_s* outbox; /* NULL while nothing waits in memory */
-  uvws__deferred_t turn;         /* put off: bytes were queued in this turn */
-  uint64_t queued;               /* wire bytes, all that ever were */
-  uint64_t lost;                 /* of these, when writing failed */
+  union {
+    uv_handle_t* handle;
+    uv_stream_t* stream;
+    uv_tcp_t* tcp;
+    uv_pipe_t* pipe;
+  } uv;                            /* `own`, or one that was taken over */
+  struct uvws__secure_s* secure;   /* TLS, or NULL */
+  struct uvws__early_s* early;     /* bytes to be read first, or NULL */
+  struct uvws__adopted_s* adopted; /* what to give back in the end, or NULL */
+  struct uvws__relay_s* relay;     /* through TLS to a proxy, or NULL */
+  struct uvws__outbox_s* outbox;   /* NULL while nothing waits in memory */
+  uvws__deferred_t turn;           /* put off: bytes were queued in this turn */
+  uint64_t queued;                 /* wire bytes, all that ever were */
+  uint64_t lost;                   /* of these, when writing failed */
   uint64_t late; /* of them, those that the kernel took only after a while */
   uint64_t unreported;   /* body bytes given to the kernel in it */
   uint64_t discard_left; /* input that lingering still tolerates */
@@ -56,14 +65,12 @@ struct uvws__stream_s {
   int ended;             /* not 0: no more input, UV_EOF or why */
   bool reading;
   bool lingering;
-  bool half_close; /* lingering: say FIN once all is written */
-  bool fin_said;   /* lingering */
+  bool half_close; /* say FIN once all is written */
+  bool fin_said;
   union {
-    uv_handle_t handle;
-    uv_stream_t stream;
     uv_tcp_t tcp;
     uv_pipe_t pipe;
-  } uv; /* last: a TCP stream is allocated without the pipe's excess */
+  } own; /* last, and only as large as the stream needs */
 };
 
 /* UV_ENAMETOOLONG when libuv would cut the name of a pipe, UV_EINVAL when it is
@@ -126,6 +133,9 @@ void uvws__stream_wake(uvws__stream_t* stream);
 /* Whether the kernel has the first `end` of all wire bytes ever queued. */
 bool uvws__stream_has_sent(const uvws__stream_t* stream, uint64_t end);
 
+/* Says FIN when all that is queued is written; reading goes on. */
+void uvws__stream_half_close(uvws__stream_t* stream);
+
 /* The end that loses nothing: writes what is queued, says FIN when
  * `half_close`, then reads and throws away until the peer's FIN, an error or
  * `max_discard` bytes, and calls `lingered`. The owner closes. */
@@ -135,6 +145,15 @@ void uvws__stream_linger(uvws__stream_t* stream, bool half_close,
 /* At once; `closed` follows, and before it perhaps a last `sent`. The owner
  * gets no other event any more. */
 void uvws__stream_close(uvws__stream_t* stream);
+
+/* What is set on every TCP socket; nothing on a pipe. */
+typedef struct uvws__tcp_settings_s {
+  bool nodelay;
+  uint32_t keepalive; /* seconds; 0 for none */
+} uvws__tcp_settings_t;
+
+void uvws__stream_tune(uvws__stream_t* stream,
+                       const uvws__tcp_settings_t* settings);
 
 /* As uv_tcp_getsockname() and uv_tcp_getpeername(). */
 int uvws__stream_getsockname(const uvws__stream_t* stream,
@@ -147,6 +166,19 @@ void uvws__stream_set_ref(uvws__stream_t* stream, bool referenced);
 
 /* Whether a handle is some stream's. */
 bool uvws__stream_owns(const uv_handle_t* handle);
+
+/* ---- for net/adopted.c and net/relay.c ---- */
+
+/* A stream whose handle is still to come, with room for one of that size. */
+uvws__stream_t* uvws__stream_make(uvws__loop_t* loop, size_t handle_size);
+
+/* Bytes came from the handle, or as if they did. */
+void uvws__stream_input(uvws__stream_t* stream, uint8_t* data, size_t len);
+
+/* Nothing is open any more: the owner is told, and the stream freed. The second
+ * is for one that never had a handle. */
+void uvws__stream_gone(uvws__stream_t* stream);
+void uvws__stream_drop(uvws__stream_t* stream);
 
 /* ---- for net/secure.c ---- */
 
@@ -168,7 +200,7 @@ void uvws__stream_fail_writing(uvws__stream_t* stream, int status);
 /* It may take more again, or has taken something. */
 void uvws__stream_resume(uvws__stream_t* stream);
 
-/* As uv_read_start(). */
+/* As uv_read_start(), but for bytes that are to be read first. */
 int uvws__stream_read_handle(uvws__stream_t* stream);
 
 #endif /* UVWS_SRC_NET_STREAM_H_ */

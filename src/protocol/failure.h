@@ -108,6 +108,12 @@
   X(TLS_ALERT, UVWS_ETLS, 1006, 0, "the peer ended TLS")                       \
   X(TLS_CERTIFICATE, UVWS_ECERT, 1006, 0,                                      \
     "the peer's certificate was refused")                                      \
+  /* proxies: often with a detail of the proxy's */                            \
+  X(PROXY_REFUSED, UVWS_EPROXY, 1006, 0, "the proxy refused to connect")       \
+  X(PROXY_CREDENTIALS, UVWS_EPROXY, 1006, 0,                                   \
+    "the proxy wants other credentials")                                       \
+  X(PROXY_ANSWER, UVWS_EPROXY, 1006, 0, "the proxy's answer is malformed")     \
+  X(PROXY_CLOSED, UVWS_EPROXY, 1006, 0, "the proxy closed the connection")     \
   X(ABORTED, UV_ECONNABORTED, 1006, 0,                                         \
     "closed before the connection was established")
 

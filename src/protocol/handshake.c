@@ -4,9 +4,7 @@
  * The checks are in the order in which a peer can make sense of the answers:
  * first whether this is HTTP as we speak it, then whether it is an upgrade to
  * WebSocket, then the details of that. Of several faults the first is reported.
- *
- * A message is composed twice by the same lines: once to measure it, and once
- * more to write it into memory of just that size. */
+ */
 
 #include "protocol/handshake.h"
 
@@ -17,8 +15,6 @@
 #include "alloc.h"
 #include "protocol/extensions.h"
 #include "protocol/token.h"
-
-#define CRLF "\r\n"
 
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -293,6 +289,20 @@ uvws__failure_t uvws__handshake_check_request(const uvws__head_t* head) {
   return UVWS__OK;
 }
 
+bool uvws__handshake_is_upgrade(const uvws__head_t* head) {
+  return has_element(head, "Upgrade", "websocket") ||
+         first(head, "Sec-WebSocket-Key") != NULL ||
+         first(head, "Sec-WebSocket-Version") != NULL;
+}
+
+uvws__failure_t uvws__handshake_check_http(const uvws__head_t* head) {
+  if (is_repeated(head, "Host")) return UVWS__FAIL_HTTP_DUPLICATE;
+  /* Only HTTP/1.0 knew requests without Host. */
+  if (first(head, "Host") == NULL && !uvws__head_is_http_1_1(head))
+    return UVWS__OK;
+  return host_is_valid(head) ? UVWS__OK : UVWS__FAIL_HOST_HEADER;
+}
+
 const char* uvws__handshake_offered_protocol(const uvws__head_t* head,
                                              unsigned index, size_t* len) {
   elements_t list = {.head = head, .name = "Sec-WebSocket-Protocol"};
@@ -393,41 +403,6 @@ uvws__failure_t uvws__handshake_check_response(const uvws__head_t* head,
 
 /* Composing messages */
 
-static void put(uvws__text_t* text, const void* data, size_t len) {
-  if (text->data != NULL && len > 0) memcpy(text->data + text->len, data, len);
-  text->len += len;
-}
-
-static void put_string(uvws__text_t* text, const char* s) {
-  put(text, s, strlen(s));
-}
-
-static void put_field(uvws__text_t* text, const char* name, const char* value) {
-  put_string(text, name);
-  put_string(text, ": ");
-  put_string(text, value);
-  put_string(text, CRLF);
-}
-
-static void put_optional(uvws__text_t* text, const char* name,
-                         const char* value) {
-  if (value != NULL && *value != '\0') put_field(text, name, value);
-}
-
-static void put_fields(uvws__text_t* text, const uvws__field_t* fields,
-                       unsigned n_fields) {
-  for (unsigned i = 0; i < n_fields; i++)
-    put_field(text, fields[i].name, fields[i].value);
-}
-
-/* Between measuring and writing: whether to compose the message once more. */
-static bool again(uvws__text_t* text) {
-  if (text->data != NULL) return false;
-  text->data = uvws__malloc(text->len);
-  text->len = 0;
-  return text->data != NULL;
-}
-
 static bool has_field(const uvws__field_t* fields, unsigned n_fields,
                       const char* name) {
   for (unsigned i = 0; i < n_fields; i++)
@@ -436,33 +411,14 @@ static bool has_field(const uvws__field_t* fields, unsigned n_fields,
   return false;
 }
 
-/* RFC 7617, 2: the user-pass in base64; NULL when there is no memory. */
-static char* basic_credentials(const char* username, const char* password) {
-  uvws__text_t plain = {NULL, 0};
-  char* credentials;
-
-  do {
-    put_string(&plain, username);
-    put_string(&plain, ":");
-    put_string(&plain, password);
-  } while (again(&plain));
-  if (plain.data == NULL) return NULL;
-
-  credentials = uvws__malloc(UVWS__BASE64_SIZE(plain.len));
-  if (credentials != NULL)
-    uvws__base64_encode(credentials, plain.data, plain.len);
-  uvws__free(plain.data);
-  return credentials;
-}
-
 static void put_protocols(uvws__text_t* text, const uvws__offer_t* offer) {
   if (offer->n_protocols == 0) return;
-  put_string(text, "Sec-WebSocket-Protocol: ");
+  uvws__put_string(text, "Sec-WebSocket-Protocol: ");
   for (unsigned i = 0; i < offer->n_protocols; i++) {
-    if (i > 0) put_string(text, ", ");
-    put_string(text, offer->protocols[i]);
+    if (i > 0) uvws__put_string(text, ", ");
+    uvws__put_string(text, offer->protocols[i]);
   }
-  put_string(text, CRLF);
+  uvws__put_string(text, UVWS__CRLF);
 }
 
 /* RFC 6455, 4.1, request items 2 to 12. */
@@ -471,25 +427,25 @@ static uvws__text_t compose_request(const uvws__offer_t* offer, const char* key,
   uvws__text_t text = {NULL, 0};
 
   do {
-    put_string(&text, "GET ");
-    put_string(&text, offer->target);
-    put_string(&text, " HTTP/1.1" CRLF);
-    put_field(&text, "Host", offer->authority);
-    put_field(&text, "Upgrade", "websocket");
-    put_field(&text, "Connection", "Upgrade");
-    put_field(&text, "Sec-WebSocket-Key", key);
-    put_field(&text, "Sec-WebSocket-Version", "13");
-    put_optional(&text, "Origin", offer->origin);
+    uvws__put_string(&text, "GET ");
+    uvws__put_string(&text, offer->target);
+    uvws__put_string(&text, " HTTP/1.1" UVWS__CRLF);
+    uvws__put_field(&text, "Host", offer->authority);
+    uvws__put_field(&text, "Upgrade", "websocket");
+    uvws__put_field(&text, "Connection", "Upgrade");
+    uvws__put_field(&text, "Sec-WebSocket-Key", key);
+    uvws__put_field(&text, "Sec-WebSocket-Version", "13");
+    uvws__put_optional(&text, "Origin", offer->origin);
     put_protocols(&text, offer);
-    put_optional(&text, "Sec-WebSocket-Extensions", offer->extensions);
+    uvws__put_optional(&text, "Sec-WebSocket-Extensions", offer->extensions);
     if (credentials != NULL) {
-      put_string(&text, "Authorization: Basic ");
-      put_string(&text, credentials);
-      put_string(&text, CRLF);
+      uvws__put_string(&text, "Authorization: Basic ");
+      uvws__put_string(&text, credentials);
+      uvws__put_string(&text, UVWS__CRLF);
     }
-    put_fields(&text, offer->fields, offer->n_fields);
-    put_string(&text, CRLF);
-  } while (again(&text));
+    uvws__put_fields(&text, offer->fields, offer->n_fields);
+    uvws__put_string(&text, UVWS__CRLF);
+  } while (uvws__compose_again(&text));
   return text;
 }
 
@@ -502,7 +458,7 @@ uvws__text_t uvws__handshake_request(const uvws__offer_t* offer,
   uvws__base64_encode(key, nonce, UVWS__NONCE_SIZE);
   if (offer->username != NULL &&
       !has_field(offer->fields, offer->n_fields, "Authorization")) {
-    credentials = basic_credentials(offer->username, offer->password);
+    credentials = uvws__basic_credentials(offer->username, offer->password);
     if (credentials == NULL) return text;
   }
   text = compose_request(offer, key, credentials);
@@ -522,15 +478,15 @@ uvws__text_t uvws__handshake_response(const uvws__head_t* request,
   if (!uvws__accept_key(first(request, "Sec-WebSocket-Key"), accept))
     return text;
   do {
-    put_string(&text, "HTTP/1.1 101 Switching Protocols" CRLF);
-    put_field(&text, "Upgrade", "websocket");
-    put_field(&text, "Connection", "Upgrade");
-    put_field(&text, "Sec-WebSocket-Accept", accept);
-    put_optional(&text, "Sec-WebSocket-Protocol", protocol);
-    put_optional(&text, "Sec-WebSocket-Extensions", extensions);
-    put_fields(&text, fields, n_fields);
-    put_string(&text, CRLF);
-  } while (again(&text));
+    uvws__put_string(&text, "HTTP/1.1 101 Switching Protocols" UVWS__CRLF);
+    uvws__put_field(&text, "Upgrade", "websocket");
+    uvws__put_field(&text, "Connection", "Upgrade");
+    uvws__put_field(&text, "Sec-WebSocket-Accept", accept);
+    uvws__put_optional(&text, "Sec-WebSocket-Protocol", protocol);
+    uvws__put_optional(&text, "Sec-WebSocket-Extensions", extensions);
+    uvws__put_fields(&text, fields, n_fields);
+    uvws__put_string(&text, UVWS__CRLF);
+  } while (uvws__compose_again(&text));
   return text;
 }
 
@@ -547,7 +503,7 @@ static void put_required(uvws__text_t* text, unsigned http_status,
 
     if (required[i].status == http_status &&
         !has_field(fields, n_fields, field->name))
-      put_field(text, field->name, field->value);
+      uvws__put_field(text, field->name, field->value);
   }
 }
 
@@ -562,21 +518,30 @@ uvws__text_t uvws__handshake_refusal(unsigned http_status,
   snprintf(status, sizeof(status), "%u", http_status);
   snprintf(length, sizeof(length), "%zu", len);
   do {
-    put_string(&text, "HTTP/1.1 ");
-    put_string(&text, status);
-    put_string(&text, " ");
-    put_string(&text, phrase_of(http_status));
-    put_string(&text, CRLF);
+    uvws__put_string(&text, "HTTP/1.1 ");
+    uvws__put_string(&text, status);
+    uvws__put_string(&text, " ");
+    uvws__put_string(&text, phrase_of(http_status));
+    uvws__put_string(&text, UVWS__CRLF);
     /* RFC 9110, 7.8: an Upgrade header is announced by a connection option. */
-    put_field(&text, "Connection",
-              http_status == 426 ? "close, Upgrade" : "close");
-    put_field(&text, "Content-Length", length);
+    uvws__put_field(&text, "Connection",
+                    http_status == 426 ? "close, Upgrade" : "close");
+    /* RFC 9110, 8.6: not with 204. With 304 it would be another response's. */
+    if (http_status != 204 && http_status != 304)
+      uvws__put_field(&text, "Content-Length", length);
     put_required(&text, http_status, fields, n_fields);
-    put_fields(&text, fields, n_fields);
-    put_string(&text, CRLF);
-    put(&text, body, len);
-  } while (again(&text));
+    uvws__put_fields(&text, fields, n_fields);
+    uvws__put_string(&text, UVWS__CRLF);
+    if (body != NULL) uvws__put(&text, body, len);
+  } while (uvws__compose_again(&text));
   return text;
+}
+
+uvws__text_t uvws__handshake_refuse(uvws__failure_t failure) {
+  const char* text = uvws__failure_text(failure);
+  const uvws__field_t plain = {"Content-Type", "text/plain"};
+  return uvws__handshake_refusal((unsigned)uvws__failure_http_status(failure),
+                                 &plain, 1, text, strlen(text));
 }
 
 /* What callers may ask for */

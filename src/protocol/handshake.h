@@ -5,18 +5,12 @@
  * from heads to answers. */
 
 #include "protocol/accept-key.h"
+#include "protocol/compose.h"
 #include "protocol/head.h"
 
 /* How many subprotocols a request may offer. RFC 6455 names no limit; without
  * one, looking for duplicates takes time quadratic in what a peer sends. */
 #define UVWS__MAX_OFFERED_PROTOCOLS 128
-
-/* A built message: `len` bytes at `data`, from uvws__malloc; data is NULL when
- * there was no memory. */
-typedef struct uvws__text_s {
-  char* data;
-  size_t len;
-} uvws__text_t;
 
 /* What a client asks for. An Authorization line among the fields wins over the
  * credentials. */
@@ -55,6 +49,12 @@ uvws__failure_t uvws__handshake_check_response(const uvws__head_t* head,
  * The Origin is a question of policy: see the next function. */
 uvws__failure_t uvws__handshake_check_request(const uvws__head_t* head);
 
+/* Whether it asks for an upgrade to WebSocket at all, however wrongly. */
+bool uvws__handshake_is_upgrade(const uvws__head_t* head);
+
+/* Server: checks what HTTP prescribes for any other request (RFC 9112, 3.2). */
+uvws__failure_t uvws__handshake_check_http(const uvws__head_t* head);
+
 /* The path and query that a request is for; NULL when its target has none. */
 const char* uvws__handshake_resource(const uvws__head_t* head);
 
@@ -76,14 +76,17 @@ uvws__text_t uvws__handshake_response(const uvws__head_t* request,
                                       const uvws__field_t* fields,
                                       unsigned n_fields);
 
-/* Server: any other final response but a 204, which has no Content-Length; it
- * says Connection: close. The headers that a status needs (Upgrade and
- * Sec-WebSocket-Version with 426, Allow with 405) are added unless `fields` has
- * it, which only Allow can be. */
+/* Server: any other final response; it says Connection: close. Without a body
+ * `len` is what its length would be (RFC 9110, 8.6). The headers that a status
+ * needs (Upgrade and Sec-WebSocket-Version with 426, Allow with 405) are added
+ * unless `fields` has it, which only Allow can be. */
 uvws__text_t uvws__handshake_refusal(unsigned http_status,
                                      const uvws__field_t* fields,
                                      unsigned n_fields, const void* body,
                                      size_t len);
+
+/* The same for a failure: its HTTP status, and its text as the body. */
+uvws__text_t uvws__handshake_refuse(uvws__failure_t failure);
 
 /* Whether a caller may add this header line: name a token, value without CR,
  * LF, NUL and other control characters but HTAB, and not one of the names that

@@ -4,10 +4,13 @@
  * is being typed; from a file or a pipe it gives up then, as programs do whose
  * input nobody would type again.
  *
- *   chat [--ca FILE] [--insecure] URL NICK
+ *   chat [--ca FILE] [--insecure] [--proxy URL] [--proxy-ca FILE]
+ *        [--env-proxy yes] URL NICK
  *
  * Of a wss: URL the certificate must be of an authority in FILE, or of one that
- * the system trusts, unless --insecure says that anybody will do. */
+ * the system trusts, unless --insecure says that anybody will do. The way there
+ * may lead through an http:, https: or socks5: proxy, which is given, or which
+ * the environment names; --proxy-ca is for the certificate of an https: one. */
 #include <ctype.h>
 #include <errno.h>
 #include <signal.h>
@@ -414,25 +417,48 @@ static uvws_tls_t* make_tls(const uvws_tls_options_t* options) {
   exit(1);
 }
 
+/* Returns the index of what follows the options. */
+static int parse(int argc, char** argv, uvws_options_t* options,
+                 uvws_tls_options_t* tls, uvws_tls_options_t* proxy_tls) {
+  int at = 1;
+  for (; at < argc - 2 && strncmp(argv[at], "--", 2) == 0; at++) {
+    const char* name = argv[at];
+    const char* value = argv[at + 1];
+    if (strcmp(name, "--insecure") == 0) {
+      tls->flags |= UVWS_TLS_INSECURE;
+      continue;
+    }
+    if (strcmp(name, "--ca") == 0)
+      tls->ca_file = value;
+    else if (strcmp(name, "--proxy") == 0)
+      options->proxy = value;
+    else if (strcmp(name, "--proxy-ca") == 0)
+      proxy_tls->ca_file = value;
+    else if (strcmp(name, "--env-proxy") == 0)
+      options->flags |= UVWS_CONNECT_ENV_PROXY;
+    else
+      break;
+    at++;
+  }
+  return at;
+}
+
 int main(int argc, char** argv) {
   static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
   static const char* const protocols[] = {"chat"};
   static chat_t chat;
   uvws_options_t options;
   uv_signal_t signals[3];
-  uvws_tls_options_t tls;
+  uvws_tls_options_t tls, proxy_tls;
+  uvws_options_init(&options);
   uvws_tls_options_init(&tls);
-  int at = 1;
-  for (; at < argc - 2 && strncmp(argv[at], "--", 2) == 0; at++) {
-    if (strcmp(argv[at], "--insecure") == 0)
-      tls.flags |= UVWS_TLS_INSECURE;
-    else if (strcmp(argv[at], "--ca") == 0)
-      tls.ca_file = argv[++at];
-    else
-      break;
-  }
+  uvws_tls_options_init(&proxy_tls);
+  int at = parse(argc, argv, &options, &tls, &proxy_tls);
   if (argc != at + 2) {
-    fprintf(stderr, "usage: %s [--ca FILE] [--insecure] URL NICK\n", argv[0]);
+    fprintf(stderr,
+            "usage: %s [--ca FILE] [--insecure] [--proxy URL] [--proxy-ca FILE]"
+            " [--env-proxy yes] URL NICK\n",
+            argv[0]);
     return 2;
   }
 
@@ -444,10 +470,10 @@ int main(int argc, char** argv) {
   chat.last_sent = &chat.sent;
   chat.reconnect.data = &chat;
   chat.reconnect.ws.data = &chat;
-  uvws_options_init(&options);
   options.protocols = protocols;
   options.n_protocols = 1;
   options.tls = make_tls(&tls);
+  if (proxy_tls.ca_file != NULL) options.proxy_tls = make_tls(&proxy_tls);
   char* url = url_with_nick(argv[at], argv[at + 1]);
   int status = url == NULL
                    ? UV_ENOMEM
@@ -455,6 +481,7 @@ int main(int argc, char** argv) {
                                           &events, &reconnect_events, NULL);
   free(url);
   uvws_tls_unref(options.tls);
+  uvws_tls_unref(options.proxy_tls);
   if (status != 0) {
     complain(&chat, chat.url, uvws_strerror(status));
     return 1;
