@@ -17,6 +17,7 @@ awk -v work="$work" '
   file { print > file }' "$docs/guide.md"
 "$@" -fsyntax-only -Wall -Wextra -Werror -Wno-unused -Wno-unused-parameter \
   -include signal.h -include stdio.h -include stdlib.h -include string.h \
+  -include unistd.h \
   -include uvws/reconnect.h "$work"/*.c || bad=1
 
 # rows HEADER MAP PARAMETERS ROW COMPILER...: an X-macro's rows as lines of a
