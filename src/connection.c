@@ -174,9 +174,12 @@ static void on_deadline(uvws__deadline_t* deadline) {
     conn->detail = uvws__dial_tell(conn->opening->dial, cause.text);
     if (conn->detail != NULL) cause.text = conn->detail;
   }
-  if (conn->state == UVWS__STATE_UPGRADING)
+  if (conn->state == UVWS__STATE_UPGRADING) {
     cause = uvws__cause_of(UVWS__FAIL_HANDSHAKE_TIMEOUT);
-  else if (conn->state == UVWS__STATE_OPEN)
+    if (conn->is_server &&
+        uvws__opening_refuse(conn->opening, UVWS__FAIL_HANDSHAKE_TIMEOUT))
+      return;
+  } else if (conn->state == UVWS__STATE_OPEN)
     cause = uvws__cause_of_status(conn->stream->write_status);
   uvws__conn_event(conn, UVWS__EVENT_DEADLINE, &cause);
 }

@@ -280,10 +280,15 @@ static uvws__failure_t accept_request(uvws__opening_t* opening) {
   return UVWS__OK;
 }
 
-static void refuse(uvws__conn_t* conn, uvws__failure_t failure) {
+bool uvws__opening_refuse(uvws__opening_t* opening, uvws__failure_t failure) {
+  uvws__conn_t* conn = opening->conn;
   uvws__cause_t cause = uvws__cause_of(failure);
-  (void)queue(conn->stream, uvws__handshake_refuse(failure));
+  const uvws__tls_result_t* tls = uvws__stream_tls(conn->stream);
+  bool is_mute = tls != NULL && tls->version == 0;
+  if (is_mute || !queue(conn->stream, uvws__handshake_refuse(failure)))
+    return false;
   uvws__conn_event(conn, UVWS__EVENT_REFUSED, &cause);
+  return true;
 }
 
 /* ---- either ---- */
@@ -304,9 +309,7 @@ size_t uvws__opening_receive(uvws__opening_t* opening, const uint8_t* data,
     failure = conn->is_server ? accept_request(opening) : agree(opening);
   if (failure == UVWS__OK)
     uvws__conn_event(conn, UVWS__EVENT_UPGRADED, NULL);
-  else if (conn->is_server)
-    refuse(conn, failure);
-  else
+  else if (!conn->is_server || !uvws__opening_refuse(opening, failure))
     uvws__conn_fail(conn, failure);
   return used;
 }

@@ -61,6 +61,10 @@ void uvws__opening_dial(uvws__opening_t* opening);
  * be sent, and the other side is listened to. */
 void uvws__opening_send(uvws__opening_t* opening);
 
+/* Adopted server: answers the request with a failure. False when nothing can be
+ * said. */
+bool uvws__opening_refuse(uvws__opening_t* opening, uvws__failure_t failure);
+
 /* Bytes of the other side's head. Returns how many of them belonged to it; the
  * connection has changed its state when it is complete or wrong. */
 size_t uvws__opening_receive(uvws__opening_t* opening, const uint8_t* data,

@@ -1,11 +1,11 @@
 /* A part of uvws.h: taking over streams and descriptors that exist already.
  *
  * A stream that is taken over is of the same loop, a uv_tcp_t or a uv_pipe_t
- * (not for IPC), connected, not being read, and nothing of it is under way: no
- * write, no shutdown. Its memory stays the caller's. From then on it is the
- * library's: its `data` and callbacks are not to be touched, and the library
- * closes it, as no other use is left for a connection that was a WebSocket. In
- * the end `data` is what it was, and the handle is given back.
+ * (not for IPC), connected, not being read, not shut down, and all of its
+ * writes have had their callbacks. Its memory stays the caller's. From then on
+ * it is the library's: its `data` and callbacks are not to be touched, and the
+ * library closes it, as no other use is left for a connection that was a
+ * WebSocket. In the end `data` is what it was, and the handle is given back.
  *
  * A descriptor that is taken over belongs to the library, which closes it. It
  * is the way to another thread's loop, to servers under inetd, and from hosts
@@ -24,9 +24,10 @@
  *   UV_ENOTSUP    neither TCP nor pipe, or a pipe for IPC; no descriptor of a
  *                 TCP or unix stream socket
  *   UV_ENOTCONN   it is not connected, or the stream was shut down
- *   UV_EBUSY      the stream is being read, listens, or has something under way
- *   UV_EEXIST     a descriptor that a stream of the loop has: duplicate it
- *   UV_ENOMEM, and what opening the descriptor reports */
+ *   UV_EBUSY      the stream is being read, listens, is being written to, or
+ * was taken over already UV_EEXIST     a descriptor that the loop is at work on
+ * for a stream: duplicate it UV_ENOMEM, and what opening the descriptor reports
+ */
 #ifndef UVWS_ADOPT_H_
 #define UVWS_ADOPT_H_
 
@@ -40,7 +41,7 @@ extern "C" {
 
 /** A stream that was taken over is given back: closed, its `data` restored, and
  * nothing points to it any more, so that its memory may be freed in here.
- * Called once, right before the `close` event of its socket, if it has one. */
+ * Called once, before the `close` event of its socket, if it has one. */
 typedef void (*uvws_release_cb)(uv_stream_t* stream);
 
 /** Who we are on a connection (RFC 1.2). */

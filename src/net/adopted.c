@@ -11,6 +11,37 @@
 /* From the check on nothing of a foreign handle is changed before all that can
  * fail has not. Then its `data` is ours until libuv has closed it. */
 
+/* ---- which are ours ---- */
+
+static int compare_handles(const uvws__adopted_t* a, const uvws__adopted_t* b) {
+  uintptr_t x = (uintptr_t)a->handle, y = (uintptr_t)b->handle;
+  return (x > y) - (x < y);
+}
+
+RB_HEAD(tree, uvws__adopted_s);
+RB_GENERATE_STATIC(tree, uvws__adopted_s, entry, compare_handles)
+
+bool uvws__stream_is_adopted(const uv_handle_t* handle) {
+  const uvws__loop_t* loop = uvws__loop_find(handle->loop);
+  struct tree tree = {loop == NULL ? NULL : loop->adopted};
+  uvws__adopted_t key = {.handle = handle};
+  return RB_FIND(tree, &tree, &key) != NULL;
+}
+
+static void remember(uvws__loop_t* loop, uvws__adopted_t* adopted) {
+  struct tree tree = {loop->adopted};
+  RB_INSERT(tree, &tree, adopted);
+  loop->adopted = tree.rbh_root;
+}
+
+static void forget(uvws__loop_t* loop, uvws__adopted_t* adopted) {
+  struct tree tree = {loop->adopted};
+  RB_REMOVE(tree, &tree, adopted);
+  loop->adopted = tree.rbh_root;
+}
+
+/* ---- checks ---- */
+
 static int check_handle(const uv_stream_t* stream, const uv_loop_t* uv) {
   const uv_handle_t* handle = (const uv_handle_t*)stream;
   if (handle->loop != uv || uv_is_closing(handle)) return UV_EINVAL;
@@ -18,7 +49,8 @@ static int check_handle(const uv_stream_t* stream, const uv_loop_t* uv) {
     return UV_ENOTSUP;
   if (handle->type == UV_NAMED_PIPE && ((const uv_pipe_t*)handle)->ipc)
     return UV_ENOTSUP;
-  if (uv_is_active(handle) || uv_stream_get_write_queue_size(stream) > 0)
+  if (uv_is_active(handle) || uv_stream_get_write_queue_size(stream) > 0 ||
+      uvws__stream_is_adopted(handle))
     return UV_EBUSY;
   if (!uv_is_readable(stream) || !uv_is_writable(stream)) return UV_ENOTCONN;
   return 0;
@@ -68,27 +100,16 @@ static int prepare_handle(uvws__loop_t* loop, const uvws__source_t* source,
 
 static void take_handle(uvws__stream_t* stream) {
   uvws__adopted_t* adopted = stream->adopted;
-  uvws__adopted_t** list = &stream->loop->adopted;
   adopted->data = stream->uv.handle->data;
-  adopted->next = *list;
-  adopted->link = list;
-  if (adopted->next != NULL) adopted->next->link = &adopted->next;
-  *list = adopted;
+  remember(stream->loop, adopted);
   stream->uv.handle->data = stream;
-}
-
-bool uvws__stream_is_adopted(const uv_handle_t* handle) {
-  const uvws__loop_t* loop = uvws__loop_find(handle->loop);
-  const uvws__adopted_t* adopted = loop == NULL ? NULL : loop->adopted;
-  while (adopted != NULL && adopted->handle != handle) adopted = adopted->next;
-  return adopted != NULL;
+  uv_ref(stream->uv.handle);
 }
 
 void uvws__stream_give_back(uvws__stream_t* stream) {
   uvws__adopted_t* adopted = stream->adopted;
   uv_stream_t* handle = stream->uv.stream;
-  *adopted->link = adopted->next;
-  if (adopted->next != NULL) adopted->next->link = adopted->link;
+  forget(stream->loop, adopted);
   handle->data = adopted->data;
   stream->adopted = NULL;
   stream->uv.stream = NULL;

@@ -3,12 +3,13 @@
 
 /* Streams that somebody else has opened, and bytes that he has read. */
 
+#include <uv/tree.h>
+
 #include "net/stream.h"
 
-/* What is given back, in the loop's list of such streams. */
+/* What is given back, in the loop's tree of such streams. */
 typedef struct uvws__adopted_s {
-  struct uvws__adopted_s* next;
-  struct uvws__adopted_s** link;
+  RB_ENTRY(uvws__adopted_s) entry;
   const uv_handle_t* handle;
   void* data;                    /* the owner's */
   void (*release)(uv_stream_t*); /* or NULL */

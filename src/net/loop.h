@@ -60,7 +60,7 @@ typedef struct uvws__loop_s {
   uvws__deferred_t* deferred;
   uvws__deferred_t** deferred_end;
   struct uvws__conn_s* conns;      /* of src/connection.c, for uvws_walk() */
-  struct uvws__adopted_s* adopted; /* streams that were taken over */
+  struct uvws__adopted_s* adopted; /* root of those taken over */
   struct uvws__claim_s* claims;    /* in the order in which they were made */
   struct uvws__post_s* posts;      /* from any thread, under the lock */
   struct uvws__post_s** posts_end;

@@ -63,9 +63,8 @@ static void on_close(uvws_server_t* server) {
 }
 
 static const uvws_server_events_t server_events = {
-    UVWS_SERVER_EVENTS_INIT,   .request = room_on_request, .error = on_error,
-    .tls_error = on_tls_error, .close = on_close,
-};
+    UVWS_SERVER_EVENTS_INIT, .request = room_on_request, .error = on_error,
+    .tls_error = on_tls_error, .close = on_close};
 
 /* ---- One port for all workers ---- */
 
@@ -165,7 +164,18 @@ static uvws_tls_t* make_tls(const uvws_tls_certificate_t* certificate) {
   exit(1);
 }
 
-/* On the first thread, like all that happens before the threads run. */
+static int open_worker(worker_t* worker, const uvws_server_options_t* options) {
+  int status = uv_loop_init(&worker->loop);
+  if (status != 0) return status;
+  worker->loop.data = worker;
+  status = uv_async_init(&worker->loop, &worker->awake, on_all_closed);
+  if (status != 0) return status;
+  worker->is_open = true;
+  return uvws_server_init(&worker->loop, &worker->server, &server_events,
+                          options);
+}
+
+/* On the first thread, like all that happens before the others run. */
 static void open_workers(const uvws_tls_certificate_t* certificate) {
   uvws_server_options_t options;
   uvws_server_options_init(&options);
@@ -174,17 +184,8 @@ static void open_workers(const uvws_tls_certificate_t* certificate) {
   options.high_water_policy = UVWS_HIGH_WATER_CLOSE;
   if (certificate->cert_file != NULL) options.tls = make_tls(certificate);
   int status = room_init();
-  for (unsigned i = 0; i < n_workers && status == 0; i++) {
-    worker_t* worker = &workers[i];
-    status = uv_loop_init(&worker->loop);
-    if (status != 0) break;
-    worker->loop.data = worker;
-    status = uv_async_init(&worker->loop, &worker->awake, on_all_closed);
-    if (status != 0) break;
-    status = uvws_server_init(&worker->loop, &worker->server, &server_events,
-                              &options);
-    worker->is_open = true;
-  }
+  for (unsigned i = 0; i < n_workers && status == 0; i++)
+    status = open_worker(&workers[i], &options);
   if (status != 0) die("init", status);
   atomic_init(&n_open, n_workers);
   uvws_tls_unref(options.tls); /* each server has a reference of its own */

@@ -2,10 +2,13 @@
  * each URL in turn.
  *
  *   echo-client [--max-message BYTES] [--max-fragments N] [--ca FILE]
- *               [--insecure] URL...
+ *               [--insecure] [--proxy URL] [--proxy-ca FILE]
+ *               [--env-proxy yes] [--connect-timeout MS] URL...
  *
  * Of wss: URLs the certificate must be of an authority in FILE, or of one that
- * the system trusts, unless --insecure says that anybody will do. */
+ * the system trusts, unless --insecure says that anybody will do. The way there
+ * may lead through an http:, https: or socks5: proxy, which is given, or which
+ * the environment names; --proxy-ca is for the certificate of an https: one. */
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -61,37 +64,60 @@ static uvws_tls_t* make_tls(const uvws_tls_options_t* options) {
   exit(1);
 }
 
-int main(int argc, char** argv) {
-  client_t client = {.unclean = false};
-  uvws_tls_options_t tls;
-  uvws_t ws;
+static void usage(const char* program) {
+  fprintf(stderr,
+          "usage: %s [--max-message BYTES] [--max-fragments N] [--ca FILE]"
+          " [--insecure] [--proxy URL] [--proxy-ca FILE] [--env-proxy yes]"
+          " [--connect-timeout MS] URL...\n",
+          program);
+  exit(2);
+}
+
+/* Returns the index of the first URL. */
+static int parse(int argc, char** argv, uvws_options_t* options,
+                 uvws_tls_options_t* tls, uvws_tls_options_t* proxy_tls) {
   int i = 1;
-  uvws_options_init(&client.options);
-  uvws_tls_options_init(&tls);
   for (; i + 1 < argc && strncmp(argv[i], "--", 2) == 0; i++) {
+    const char* name = argv[i];
     const char* value = argv[i + 1];
-    if (strcmp(argv[i], "--insecure") == 0) {
-      tls.flags |= UVWS_TLS_INSECURE;
+    if (strcmp(name, "--insecure") == 0) {
+      tls->flags |= UVWS_TLS_INSECURE;
       continue;
     }
-    if (strcmp(argv[i++], "--max-message") == 0)
-      client.options.max_message = strtoull(value, NULL, 10);
-    else if (strcmp(argv[i - 1], "--max-fragments") == 0)
-      client.options.max_fragments = (uint32_t)strtoul(value, NULL, 10);
-    else if (strcmp(argv[i - 1], "--ca") == 0)
-      tls.ca_file = value;
+    i++;
+    if (strcmp(name, "--max-message") == 0)
+      options->max_message = strtoull(value, NULL, 10);
+    else if (strcmp(name, "--max-fragments") == 0)
+      options->max_fragments = (uint32_t)strtoul(value, NULL, 10);
+    else if (strcmp(name, "--ca") == 0)
+      tls->ca_file = value;
+    else if (strcmp(name, "--proxy") == 0)
+      options->proxy = value;
+    else if (strcmp(name, "--proxy-ca") == 0)
+      proxy_tls->ca_file = value;
+    else if (strcmp(name, "--env-proxy") == 0)
+      options->flags |= UVWS_CONNECT_ENV_PROXY;
+    else if (strcmp(name, "--connect-timeout") == 0)
+      options->connect_timeout = (uint32_t)strtoul(value, NULL, 10);
     else
-      argc = 0;
+      usage(argv[0]);
   }
-  if (i >= argc) {
-    fprintf(stderr,
-            "usage: %s [--max-message BYTES] [--max-fragments N] [--ca FILE]"
-            " [--insecure] URL...\n",
-            argv[0]);
-    return 2;
-  }
+  if (i >= argc) usage(argv[0]);
+  return i;
+}
+
+int main(int argc, char** argv) {
+  client_t client = {.unclean = false};
+  uvws_tls_options_t tls, proxy_tls;
+  uvws_t ws;
+  uvws_options_init(&client.options);
+  uvws_tls_options_init(&tls);
+  uvws_tls_options_init(&proxy_tls);
+  int i = parse(argc, argv, &client.options, &tls, &proxy_tls);
   client.urls = argv + i;
   client.options.tls = make_tls(&tls);
+  if (proxy_tls.ca_file != NULL)
+    client.options.proxy_tls = make_tls(&proxy_tls);
   signal(SIGPIPE, SIG_IGN);
   uvws_init(uv_default_loop(), &ws, &events);
   uvws_set_binary_type(&ws, UVWS_ARRAYBUFFER);
@@ -99,5 +125,6 @@ int main(int argc, char** argv) {
   next_url(&ws);
   uv_run(uv_default_loop(), UV_RUN_DEFAULT);
   uvws_tls_unref(client.options.tls);
+  uvws_tls_unref(client.options.proxy_tls);
   return client.unclean;
 }
