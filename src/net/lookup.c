@@ -8,8 +8,9 @@
 
 /* A lookup has an owner who waits, and often a resolver that works; it is freed
  * when neither is left. libuv cannot always cancel its own, and a user's calls
- * uvws_lookup_done() when he likes. Results are told at the end of a turn,
- * since he may do so inside any call. */
+ * uvws_lookup_done() when he likes: until then the loop is held, as a request of
+ * libuv's would hold it. Results are told at the end of a turn, since he may do
+ * so inside any call. */
 
 struct uvws_lookup_s {
   uvws__loop_t* loop;
@@ -163,6 +164,7 @@ void uvws_lookup_done(uvws__lookup_t* lookup, int status,
     uvws__free(lookup);
     return;
   }
+  uvws__loop_unhold(lookup->loop);
   lookup->status = status;
   if (status == 0 && make_room(lookup, n))
     for (unsigned i = 0; i < n; i++) add(lookup, addresses[i]);
@@ -190,6 +192,7 @@ static void on_deferred(uvws__deferred_t* deferred) {
   }
   lookup->resolver.cb = NULL;
   lookup->resolving = true;
+  uvws__loop_hold(lookup->loop);
   cb(lookup, lookup->host, lookup->resolver.arg);
 }
 
@@ -233,5 +236,8 @@ void uvws__lookup_cancel(uvws__lookup_t* lookup) {
     return;
   }
   lookup->found = NULL;
-  if (lookup->request.data != NULL) uv_cancel((uv_req_t*)&lookup->request);
+  if (lookup->request.data != NULL)
+    uv_cancel((uv_req_t*)&lookup->request);
+  else
+    uvws__loop_unhold(lookup->loop);
 }
