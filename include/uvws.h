@@ -699,8 +699,8 @@ struct uvws_server_events_s {
 
   /** An HTTP request came that asks for no WebSocket: for a page, or whether
    * the server is well. As `request`, but the answer is uvws_respond().
-   * A body it may have is not read. Without this such a request is answered
-   * 426. Its Origin is not looked at. */
+   * A body it may have is not read. Without this such a request is refused,
+   * mostly by a 426. Its Origin is not looked at. */
   void (*http)(uvws_server_t* server, uvws_request_t* request);
 
   /** A connection was accepted, of which nothing was read. When this is set the
@@ -929,11 +929,11 @@ UVWS_EXTERN int uvws_reject(uvws_request_t* request, int http_status,
 UVWS_EXTERN int uvws_owns(const uv_handle_t* handle);
 
 /** Has `cb` called on the loop's thread: the way from one thread to another's
- * sockets. Those of one thread are called in order, each exactly once, from
- * uv_run(), the last ones when the loop's last socket and server end. A post
- * does not keep the loop alive. Returns UV_ENOENT when the loop has neither a
- * socket nor a server, UV_EINVAL when `cb` is NULL, UV_ENOMEM; then `cb` is not
- * called. On any thread. */
+ * sockets. Each is called once, from uv_run(), in the order in which its thread
+ * has made them; when the loop's last socket and server end, what is left is
+ * called. A post does not keep the loop alive. Returns UV_ENOENT when the loop
+ * has neither a socket nor a server, UV_EINVAL when `cb` is NULL, UV_ENOMEM;
+ * then `cb` is not called. On any thread. */
 UVWS_EXTERN int uvws_post(uv_loop_t* loop,
                           void (*cb)(uv_loop_t* loop, void* arg), void* arg);
 

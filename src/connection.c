@@ -171,7 +171,8 @@ static void on_deadline(uvws__deadline_t* deadline) {
   uvws__cause_t cause = uvws__cause_of(UVWS__FAIL_CLOSE_TIMEOUT);
   if (conn->state == UVWS__STATE_DIALING) {
     cause = uvws__cause_of(UVWS__FAIL_CONNECT_TIMEOUT);
-    conn->detail = uvws__dial_tell(conn->opening->dial, cause.text);
+    if (conn->opening->dial != NULL)
+      conn->detail = uvws__dial_tell(conn->opening->dial, cause.text);
     if (conn->detail != NULL) cause.text = conn->detail;
   }
   if (conn->state == UVWS__STATE_UPGRADING) {

@@ -285,7 +285,8 @@ bool uvws__opening_refuse(uvws__opening_t* opening, uvws__failure_t failure) {
   uvws__cause_t cause = uvws__cause_of(failure);
   const uvws__tls_result_t* tls = uvws__stream_tls(conn->stream);
   bool is_mute = tls != NULL && tls->version == 0;
-  if (is_mute || !queue(conn->stream, uvws__handshake_refuse(failure)))
+  if (is_mute ||
+      !queue(conn->stream, uvws__handshake_refuse(opening->head, failure)))
     return false;
   uvws__conn_event(conn, UVWS__EVENT_REFUSED, &cause);
   return true;

@@ -1,7 +1,5 @@
 #include "proxy.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "alloc.h"
@@ -96,6 +94,18 @@ static const char* variable(const char* name) {
   return uvws__environment(upper);
 }
 
+/* All of `len` bytes, up to `max`. */
+static bool read_number(const char* text, size_t len, long* number, long max) {
+  long n = 0;
+  if (len == 0 || len > 5) return false;
+  for (size_t i = 0; i < len; i++) {
+    if (text[i] < '0' || text[i] > '9') return false;
+    n = 10 * n + (text[i] - '0');
+  }
+  *number = n;
+  return n <= max;
+}
+
 /* "10.0.0.0/8" */
 static bool is_in_network(const char* host, const char* network, size_t len) {
   uint8_t theirs[16], ours[16];
@@ -110,11 +120,9 @@ static bool is_in_network(const char* host, const char* network, size_t len) {
   if (uv_inet_pton(family, text, theirs) != 0 ||
       uv_inet_pton(family, host, ours) != 0)
     return false;
-  if (slash != NULL) {
-    long given = strtol(slash + 1, NULL, 10);
-    if (given < 0 || given > bits) return false;
-    bits = given;
-  }
+  if (slash != NULL &&
+      !read_number(slash + 1, (size_t)(network + len - slash - 1), &bits, bits))
+    return false;
   size_t bytes = (size_t)bits / 8;
   unsigned rest = (unsigned)bits % 8, mask = 0xFF00u >> rest & 0xFF;
   return memcmp(ours, theirs, bytes) == 0 &&
@@ -124,6 +132,9 @@ static bool is_in_network(const char* host, const char* network, size_t len) {
 /* "example.com" and ".example.com" are that host and all below it. */
 static bool is_in_domain(const char* host, const char* domain, size_t len) {
   size_t host_len = strlen(host);
+  /* A name in the DNS may end in a dot, and means the same. */
+  if (host_len > 1 && host[host_len - 1] == '.') host_len--;
+  if (len > 1 && domain[len - 1] == '.') len--;
   if (len > 0 && *domain == '*') domain++, len--;
   if (len > 0 && *domain == '.') domain++, len--;
   if (len == 0 || len > host_len) return false;
@@ -141,7 +152,8 @@ static size_t split_port(const char* entry, size_t len, long* port) {
   if (*colon != ':' || (has_other && *entry != '[') || colon[-1] == ':' ||
       (has_other && colon[-1] != ']'))
     return len;
-  *port = strtol(colon + 1, NULL, 10);
+  if (!read_number(colon + 1, (size_t)(entry + len - colon - 1), port, 65535))
+    return len;
   return (size_t)(colon - entry);
 }
 

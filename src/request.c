@@ -90,7 +90,7 @@ static void end_with(uvws_request_t* request, uvws__text_t response) {
 }
 
 static void refuse(uvws_request_t* request, uvws__failure_t failure) {
-  uvws__text_t response = uvws__handshake_refuse(failure);
+  uvws__text_t response = uvws__handshake_refuse(request->head, failure);
   end_with(request, response);
   uvws__free(response.data);
 }
@@ -493,8 +493,7 @@ int uvws_respond(uvws_request_t* request, int http_status,
     return UV_EINVAL;
   int status = uvws__fields_read(headers, n_headers, &fields);
   if (status != 0) return status;
-  /* RFC 9110, 9.3.2 */
-  if (strcmp(uvws__head_method(request->head), "HEAD") == 0) body = NULL;
+  if (uvws__handshake_wants_no_body(request->head)) body = NULL;
   uvws__text_t response = uvws__handshake_refusal((unsigned)http_status, fields,
                                                   n_headers, body, len);
   uvws__free(fields);

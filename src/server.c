@@ -43,7 +43,8 @@ static void on_finish(uvws__deferred_t* deferred) {
 }
 
 static void finish_if_done(uvws__server_t* server) {
-  if (server->closing && server->connections == 0 && server->listenings == NULL)
+  if (server->closing && server->connections == 0 && server->given_away == 0 &&
+      server->listenings == NULL)
     uvws__loop_defer(server->loop, &server->finish);
 }
 
@@ -86,13 +87,24 @@ static void orphan(uvws__server_t* server, uvws__stream_t* stream) {
   uvws__stream_close(stream);
 }
 
+static void on_given_closed(uvws__stream_t* stream) {
+  uvws__server_t* server = stream->owner;
+  server->given_away--;
+  finish_if_done(server);
+}
+
+static const uvws__stream_events_t given_events = {.closed = on_given_closed};
+
 /* The user will have it served elsewhere: by a duplicate, since our handle
- * closes the descriptor that it has. */
+ * closes the descriptor that it has. It is no connection of this server's. */
 static int give_away(uvws__server_t* server, uvws__stream_t* stream) {
   uv_os_sock_t fd;
   int status = uvws__stream_duplicate(stream, &fd);
   if (status != 0) return status;
-  orphan(server, stream);
+  server->connections--;
+  server->given_away++;
+  uvws__stream_own(stream, &given_events, server);
+  uvws__stream_close(stream);
   server->events->connection(server->shell, fd);
   return 0;
 }

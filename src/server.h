@@ -37,6 +37,7 @@ struct uvws__server_s {
   uint32_t flags;
   uint32_t max_connections;
   unsigned connections; /* requests and sockets, until they are closed */
+  unsigned given_away;  /* not closed yet, and nobody's concern */
   unsigned terminated;  /* of them, cut off when the server closed */
   bool closing;
   bool terminating; /* closing, and out of patience */

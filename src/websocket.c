@@ -251,7 +251,8 @@ int uvws_http_status(const uvws_t* ws) {
 /* The response's head, as long as it is there and something is known of it. */
 static const uvws__head_t* response_of(const uvws_t* ws) {
   const uvws__conn_t* conn = conn_of(ws);
-  if (conn == NULL || conn->opening == NULL || conn->http_status == 0)
+  if (conn == NULL || conn->is_server || conn->opening == NULL ||
+      conn->http_status == 0)
     return NULL;
   return conn->opening->head;
 }

@@ -89,9 +89,9 @@ UVWS_EXTERN void uvws_adopt_options_init_sized(uvws_adopt_options_t* options,
  * or response (client) began, or behind it when that is `upgraded`: none, some,
  * all, or more. They are copied. On success the state is UVWS_CONNECTING, and
  * events follow as after uvws_connect(), under handshake_timeout; a server
- * answers a wrong request as uvws_server_t does, then the socket ends with
- * UVWS_EUPGRADE. Errors: those above, those of uvws_connect(), and UV_EALREADY
- * when ws is in use. */
+ * answers a wrong request as uvws_server_t does, then the socket ends with what
+ * was wrong, mostly UVWS_EUPGRADE. Errors: those above, those of
+ * uvws_connect(), and UV_EALREADY when ws is in use. */
 UVWS_EXTERN int uvws_adopt(uvws_t* ws, uv_stream_t* stream, const void* head,
                            size_t len, const uvws_adopt_options_t* options);
 

@@ -204,6 +204,8 @@ static void on_early(uvws__deferred_t* deferred) {
     uvws__stream_input(stream, buffer, len);
   }
   if (early->start < early->len) return;
+  /* The owner may have stopped and started. */
+  uvws__loop_undefer(stream->loop, &early->deferred);
   stream->early = NULL;
   uvws__free(early);
   if (!is_read(stream) || uvws__secure_keeps(stream->secure)) return;

@@ -54,18 +54,23 @@ static void add_text(uvws__dial_t* dial, const char* text) {
   dial->trouble.text = all;
 }
 
+enum { NAME_MAX_LEN = sizeof("the proxy at ") + UVWS__ADDRESS_TEXT };
+
 static void name_attempt(const uvws__dial_t* dial,
                          const struct sockaddr_storage* address,
-                         char text[UVWS__ADDRESS_TEXT]) {
+                         char name[NAME_MAX_LEN]) {
+  char text[UVWS__ADDRESS_TEXT];
   if (address != NULL)
     uvws__address_text((const struct sockaddr*)address, text);
   else
-    snprintf(text, UVWS__ADDRESS_TEXT, "%s", dial->route->pipe);
+    snprintf(text, sizeof(text), "%s", dial->route->pipe);
+  snprintf(name, NAME_MAX_LEN, "%s%s",
+           dial->route->proxy == NULL ? "" : "the proxy at ", text);
 }
 
 static void note(uvws__dial_t* dial, const struct sockaddr_storage* address,
                  int status) {
-  char name[UVWS__ADDRESS_TEXT];
+  char name[NAME_MAX_LEN];
   name_attempt(dial, address, name);
   dial->trouble.status = status;
   char* text = uvws__join(name, ": ", uv_strerror(status));
@@ -74,7 +79,7 @@ static void note(uvws__dial_t* dial, const struct sockaddr_storage* address,
 }
 
 char* uvws__dial_tell(const uvws__dial_t* dial, const char* what) {
-  char name[UVWS__ADDRESS_TEXT];
+  char name[NAME_MAX_LEN];
   char* all = uvws__join(what, ": ",
                          dial->lookup != NULL         ? "looking up the name"
                          : dial->waiting              ? "waiting for its turn"
@@ -129,25 +134,29 @@ static void finish_later(uvws__dial_t* dial) {
 
 /* ---- the proxy ---- */
 
+static void leave_tunnel(uvws__dial_t* dial) {
+  dial->tunnel = NULL;
+  uvws__loop_unhold(dial->loop);
+}
+
 static void on_through(void* owner, uvws__stream_t* stream) {
   uvws__dial_t* dial = owner;
-  dial->tunnel = NULL;
+  leave_tunnel(dial);
   dial->stream = stream;
   finish(dial);
 }
 
 static void on_tunnel_failed(void* owner, uvws__trouble_t trouble) {
   uvws__dial_t* dial = owner;
-  dial->tunnel = NULL;
+  leave_tunnel(dial);
   uvws__free(dial->trouble.text);
   dial->trouble = trouble;
   finish(dial);
 }
 
 static void on_tunnel_cancelled(void* owner) {
-  uvws__dial_t* dial = owner;
-  dial->tunnel = NULL;
-  finish(dial);
+  leave_tunnel(owner);
+  finish(owner);
 }
 
 static const uvws__tunnel_events_t tunnel_events = {
@@ -171,7 +180,7 @@ static void use_winner(uvws__dial_t* dial) {
   dial->tunnel = uvws__tunnel_new(dial->stream, route->proxy, route->host,
                                   route->port, &tunnel_events, dial);
   if (dial->tunnel != NULL) {
-    uvws__dial_set_ref(dial, dial->referenced);
+    uvws__loop_hold(dial->loop);
     dial->stream = NULL;
   } else {
     dial->trouble.status = UV_ENOMEM;
@@ -439,5 +448,4 @@ void uvws__dial_set_ref(uvws__dial_t* dial, bool referenced) {
   for (; attempt != NULL; attempt = attempt->next)
     uvws__stream_set_ref(attempt->stream, referenced);
   if (dial->stream != NULL) uvws__stream_set_ref(dial->stream, referenced);
-  if (dial->tunnel != NULL) uvws__tunnel_set_ref(dial->tunnel, referenced);
 }

@@ -8,15 +8,16 @@
 
 /* A lookup has an owner who waits, and often a resolver that works; it is freed
  * when neither is left. libuv cannot always cancel its own, and a user's calls
- * uvws_lookup_done() when he likes: until then the loop is held, as a request of
- * libuv's would hold it. Results are told at the end of a turn, since he may do
- * so inside any call. */
+ * uvws_lookup_done() when he likes: until then the loop is held, as a request
+ * of libuv's would hold it. Results are told at the end of a turn, since he may
+ * do so inside any call. */
 
 struct uvws_lookup_s {
   uvws__loop_t* loop;
   uvws__found_cb found; /* NULL: nobody waits any more */
   void* owner;
   bool resolving;
+  bool in_hook; /* its caller frees it */
   int status;
   uvws__addresses_t addresses;
   uvws__resolver_t resolver;
@@ -161,7 +162,7 @@ void uvws_lookup_done(uvws__lookup_t* lookup, int status,
                       const struct sockaddr* const addresses[], unsigned n) {
   lookup->resolving = false;
   if (lookup->found == NULL) {
-    uvws__free(lookup);
+    if (!lookup->in_hook) uvws__free(lookup);
     return;
   }
   uvws__loop_unhold(lookup->loop);
@@ -193,7 +194,10 @@ static void on_deferred(uvws__deferred_t* deferred) {
   lookup->resolver.cb = NULL;
   lookup->resolving = true;
   uvws__loop_hold(lookup->loop);
+  lookup->in_hook = true;
   cb(lookup, lookup->host, lookup->resolver.arg);
+  lookup->in_hook = false;
+  if (lookup->found == NULL && !lookup->resolving) free_lookup(lookup);
 }
 
 bool uvws__address_read(const char* host, uint16_t port,
@@ -231,11 +235,12 @@ uvws__lookup_t* uvws__lookup_new(uvws__loop_t* loop, const char* host,
 }
 
 void uvws__lookup_cancel(uvws__lookup_t* lookup) {
+  lookup->found = NULL;
   if (!lookup->resolving) {
-    free_lookup(lookup);
+    uvws__loop_undefer(lookup->loop, &lookup->deferred);
+    if (!lookup->in_hook) free_lookup(lookup);
     return;
   }
-  lookup->found = NULL;
   if (lookup->request.data != NULL)
     uv_cancel((uv_req_t*)&lookup->request);
   else

@@ -30,6 +30,7 @@ static const char tag;
 static uv_once_t once = UV_ONCE_INIT;
 static uv_mutex_t mutex;
 static uvws__loop_t* loops;
+static uvws__loop_t* ending; /* without users, their handles not yet closed */
 
 static void init_mutex(void) {
   if (uv_mutex_init(&mutex) != 0) abort();
@@ -225,6 +226,11 @@ static void on_async(uv_async_t* async) {
 static void on_handle_closed(uv_handle_t* handle) {
   uvws__loop_t* loop = handle->data;
   if (--loop->handles > 0) return;
+  lock();
+  uvws__loop_t** link = &ending;
+  while (*link != NULL && *link != loop) link = &(*link)->next;
+  if (*link == loop) *link = loop->next;
+  uv_mutex_unlock(&mutex);
   run_posts(loop);
   /* The last user may still ask whose thread this is. */
   if (loop->left != NULL) loop->left(loop->left_arg);
@@ -257,6 +263,18 @@ static void close_handles(uvws__loop_t* loop) {
   if (handles > 2) uv_close((uv_handle_t*)&loop->async, on_handle_closed);
 }
 
+/* What was posted to the state before this one comes first. */
+static void inherit_posts(uvws__loop_t* loop) {
+  for (uvws__loop_t* old = ending; old != NULL; old = old->next) {
+    if (old->uv != loop->uv || old->posts == NULL) continue;
+    *loop->posts_end = old->posts;
+    loop->posts_end = old->posts_end;
+    old->posts = NULL;
+    old->posts_end = &old->posts;
+    uv_async_send(&loop->async);
+  }
+}
+
 /* Only the arrays are left as they come: they are written before they are
  * read, and untouched pages cost nothing. */
 static int make(uv_loop_t* uv, uvws__loop_t** result) {
@@ -283,6 +301,7 @@ static int make(uv_loop_t* uv, uvws__loop_t** result) {
   lock();
   loop->next = loops;
   loops = loop;
+  inherit_posts(loop);
   uv_mutex_unlock(&mutex);
   *result = loop;
   return 0;
@@ -302,6 +321,8 @@ void uvws__loop_leave(uvws__loop_t* loop, void (*left)(void*), void* arg) {
   }
   lock();
   *find_link(loop->uv) = loop->next;
+  loop->next = ending;
+  ending = loop;
   uv_mutex_unlock(&mutex);
   loop->left = left;
   loop->left_arg = arg;

@@ -16,8 +16,8 @@
  *
  * The relay ends with the inner stream and not before, so that whoever waits
  * for that to be closed has waited for all three handles. An end of either side
- * goes to the other; after an error there is nothing more to copy, and both are
- * closed. */
+ * goes to the other. An error of the outer one does, too, behind all that came
+ * before it: the server may have said why. */
 
 enum { OUTER, LOCAL };
 
@@ -33,6 +33,7 @@ struct uvws__relay_s {
   uvws__stream_t* inner;
   uvws__stream_t* sides[2]; /* NULL once closed */
   int status;
+  bool mute; /* the server hears nothing more */
   bool closing;
   bool inner_closed;
 };
@@ -53,7 +54,9 @@ static void fail(uvws__relay_t* relay, int status) {
 }
 
 static void on_read(uvws__stream_t* stream, uint8_t* data, size_t len) {
+  const uvws__relay_t* relay = stream->owner;
   uvws__stream_t* to = other_of(stream);
+  if (relay->mute && !is_outer(stream)) return;
   int status = uvws__stream_send(to, data, len, data, 0);
   if (status != 0)
     fail(stream->owner, status);
@@ -68,21 +71,31 @@ static void on_progress(uvws__stream_t* stream) {
   if (status != 0) fail(stream->owner, status);
 }
 
+static void fall_mute(uvws__relay_t* relay, int status) {
+  if (relay->status == 0) relay->status = status;
+  relay->mute = true;
+}
+
 static void on_ended(uvws__stream_t* stream, int status) {
-  if (status == UV_EOF)
-    uvws__stream_half_close(other_of(stream));
-  else
+  if (status != UV_EOF && !is_outer(stream)) {
     fail(stream->owner, status);
+    return;
+  }
+  if (status != UV_EOF) fall_mute(stream->owner, status);
+  uvws__stream_half_close(other_of(stream));
 }
 
 static void on_failed(uvws__stream_t* stream, uvws__failure_t failure) {
   (void)failure;
-  fail(stream->owner, UVWS_ETLS);
+  on_ended(stream, UVWS_ETLS);
 }
 
-/* The inner stream's owner finds out when nothing comes any more. */
+/* As without a relay, what the server has sent before is still read. */
 static void on_write_failed(uvws__stream_t* stream, int status) {
-  fail(stream->owner, status);
+  if (is_outer(stream))
+    fall_mute(stream->owner, status);
+  else
+    fail(stream->owner, status);
 }
 
 static void on_closed(uvws__stream_t* stream) {
@@ -179,6 +192,10 @@ bool uvws__relay_outlives(uvws__relay_t* relay) {
 
 int uvws__relay_status(const uvws__relay_t* relay) {
   return relay->status;
+}
+
+const uvws__stream_t* uvws__relay_outer(const uvws__relay_t* relay) {
+  return relay->sides[OUTER];
 }
 
 void uvws__relay_free(uvws__relay_t* relay) {

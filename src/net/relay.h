@@ -26,6 +26,9 @@ bool uvws__relay_outlives(uvws__relay_t* relay);
 /* Why the outer stream has failed; 0. */
 int uvws__relay_status(const uvws__relay_t* relay);
 
+/* NULL once it is closed. */
+const uvws__stream_t* uvws__relay_outer(const uvws__relay_t* relay);
+
 void uvws__relay_free(uvws__relay_t* relay);
 
 #endif /* UVWS_SRC_NET_RELAY_H_ */

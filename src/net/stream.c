@@ -91,8 +91,16 @@ bool uvws__stream_owns(const uv_handle_t* handle) {
   return uvws__stream_is_adopted(handle);
 }
 
+/* A handle that was given back is closed. */
 static bool is_closing(const uvws__stream_t* stream) {
-  return uv_is_closing(stream->uv.handle);
+  return stream->uv.handle == NULL || uv_is_closing(stream->uv.handle);
+}
+
+/* Bytes that libuv has. */
+static uint64_t libuv_queue(const uvws__stream_t* stream) {
+  return stream->uv.handle == NULL
+             ? 0
+             : uv_stream_get_write_queue_size(stream->uv.stream);
 }
 
 /* ---- output: the cork ---- */
@@ -372,9 +380,7 @@ void uvws__stream_settle(uvws__stream_t* stream) {
 }
 
 uint64_t uvws__stream_queue_size(const uvws__stream_t* stream) {
-  uint64_t size = stream->secure != NULL
-                      ? 0
-                      : uv_stream_get_write_queue_size(stream->uv.stream);
+  uint64_t size = stream->secure != NULL ? 0 : libuv_queue(stream);
   if (stream->outbox != NULL) size += stream->outbox->unsent_bytes;
   if (stream->secure != NULL && stream->outbox != NULL &&
       stream->write_status == 0)
@@ -393,8 +399,7 @@ uint64_t uvws__stream_taken_late(const uvws__stream_t* stream) {
   if (stream->secure != NULL)
     return stream->late + uvws__secure_taken(stream->secure);
   if (outbox == NULL || !outbox->writing) return stream->late;
-  return stream->late + outbox->submitted -
-         uv_stream_get_write_queue_size(stream->uv.stream);
+  return stream->late + outbox->submitted - libuv_queue(stream);
 }
 
 void uvws__stream_wake(uvws__stream_t* stream) {
@@ -614,21 +619,29 @@ void uvws__stream_tune(uvws__stream_t* stream,
     (void)uv_tcp_keepalive(stream->uv.tcp, 1, settings->keepalive);
 }
 
+/* The one that goes out into the world; NULL when it is closed. */
+static const uvws__stream_t* outermost(const uvws__stream_t* stream) {
+  return stream->relay == NULL ? stream : uvws__relay_outer(stream->relay);
+}
+
 int uvws__stream_getsockname(const uvws__stream_t* stream,
                              struct sockaddr* name, int* namelen) {
+  stream = outermost(stream);
+  if (stream == NULL || is_closing(stream)) return UV_ENOTCONN;
   if (stream->uv.handle->type != UV_TCP) return UV_ENOTSUP;
-  if (is_closing(stream)) return UV_ENOTCONN;
   return uv_tcp_getsockname(stream->uv.tcp, name, namelen);
 }
 
 int uvws__stream_getpeername(const uvws__stream_t* stream,
                              struct sockaddr* name, int* namelen) {
+  stream = outermost(stream);
+  if (stream == NULL || is_closing(stream)) return UV_ENOTCONN;
   if (stream->uv.handle->type != UV_TCP) return UV_ENOTSUP;
-  if (is_closing(stream)) return UV_ENOTCONN;
   return uv_tcp_getpeername(stream->uv.tcp, name, namelen);
 }
 
 void uvws__stream_set_ref(uvws__stream_t* stream, bool referenced) {
+  if (stream->uv.handle == NULL) return;
   if (referenced)
     uv_ref(stream->uv.handle);
   else

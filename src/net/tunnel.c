@@ -198,7 +198,3 @@ void uvws__tunnel_cancel(uvws__tunnel_t* tunnel) {
   tunnel->cancelled = true;
   uvws__stream_close(tunnel->stream);
 }
-
-void uvws__tunnel_set_ref(uvws__tunnel_t* tunnel, bool referenced) {
-  uvws__stream_set_ref(tunnel->stream, referenced);
-}

@@ -47,7 +47,6 @@ uvws__tunnel_t* uvws__tunnel_new(uvws__stream_t* stream,
                                  void* owner);
 
 void uvws__tunnel_cancel(uvws__tunnel_t* tunnel);
-void uvws__tunnel_set_ref(uvws__tunnel_t* tunnel, bool referenced);
 
 /* "a: b", from uvws__malloc(); NULL when there is no memory. */
 char* uvws__join(const char* a, const char* separator, const char* b);

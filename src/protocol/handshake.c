@@ -537,11 +537,17 @@ uvws__text_t uvws__handshake_refusal(unsigned http_status,
   return text;
 }
 
-uvws__text_t uvws__handshake_refuse(uvws__failure_t failure) {
+bool uvws__handshake_wants_no_body(const uvws__head_t* request) {
+  return strcmp(uvws__head_method(request), "HEAD") == 0;
+}
+
+uvws__text_t uvws__handshake_refuse(const uvws__head_t* request,
+                                    uvws__failure_t failure) {
   const char* text = uvws__failure_text(failure);
+  const char* body = uvws__handshake_wants_no_body(request) ? NULL : text;
   const uvws__field_t plain = {"Content-Type", "text/plain"};
   return uvws__handshake_refusal((unsigned)uvws__failure_http_status(failure),
-                                 &plain, 1, text, strlen(text));
+                                 &plain, 1, body, strlen(text));
 }
 
 /* What callers may ask for */

@@ -85,8 +85,13 @@ uvws__text_t uvws__handshake_refusal(unsigned http_status,
                                      unsigned n_fields, const void* body,
                                      size_t len);
 
-/* The same for a failure: its HTTP status, and its text as the body. */
-uvws__text_t uvws__handshake_refuse(uvws__failure_t failure);
+/* The same for a failure of a request: its HTTP status, and its text as the
+ * body, unless the request is known to be HEAD. */
+uvws__text_t uvws__handshake_refuse(const uvws__head_t* request,
+                                    uvws__failure_t failure);
+
+/* RFC 9110, 9.3.2: whether the response must not have a body. */
+bool uvws__handshake_wants_no_body(const uvws__head_t* request);
 
 /* Whether a caller may add this header line: name a token, value without CR,
  * LF, NUL and other control characters but HTAB, and not one of the names that

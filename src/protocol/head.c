@@ -65,6 +65,7 @@ struct uvws__head_s {
   unsigned n_lines; /* header lines that have begun */
   place_t place;
   bool no_memory; /* why a callback told llhttp to stop */
+  bool is_deaf;   /* llhttp has stopped, and need not go on */
 
   char* text; /* the request target first */
   size_t text_len;
@@ -247,23 +248,32 @@ static void begin(uvws__head_t* head) {
   head->n_entries = 0;
 }
 
+static bool is_about_body(llhttp_errno_t err) {
+  return err == HPE_INVALID_CONTENT_LENGTH ||
+         err == HPE_UNEXPECTED_CONTENT_LENGTH ||
+         err == HPE_INVALID_TRANSFER_ENCODING;
+}
+
 static uvws__failure_t failure_of(const uvws__head_t* head,
                                   llhttp_errno_t err) {
   if (head->no_memory) return UVWS__FAIL_NO_MEMORY;
-  switch (err) {
-    case HPE_INVALID_CONTENT_LENGTH:
-    case HPE_UNEXPECTED_CONTENT_LENGTH:
-    case HPE_INVALID_TRANSFER_ENCODING:
-      /* The body of a refusal is never read, so its framing is no matter. */
-      return uvws__head_http_status(head) >= 200 ? UVWS__FAIL_HTTP_STATUS
-                                                 : UVWS__FAIL_HTTP_BODY;
-    default: return UVWS__FAIL_HTTP_SYNTAX;
-  }
+  if (!is_about_body(err)) return UVWS__FAIL_HTTP_SYNTAX;
+  /* The body of a refusal is never read, so its framing is no matter. */
+  return uvws__head_http_status(head) >= 200 ? UVWS__FAIL_HTTP_STATUS
+                                             : UVWS__FAIL_HTTP_BODY;
+}
+
+static bool may_be_deaf(const uvws__head_t* head, llhttp_errno_t err) {
+  return head->kind == UVWS__HEAD_CONNECTED && is_about_body(err) &&
+         uvws__head_http_status(head) / 100 == 2;
 }
 
 static uvws__failure_t parse(uvws__head_t* head, const char* data, size_t len) {
+  if (head->is_deaf) return UVWS__OK;
   const llhttp_errno_t err = llhttp_execute(&head->parser, data, len);
 
+  head->is_deaf = may_be_deaf(head, err);
+  if (head->is_deaf) return UVWS__OK;
   if (err == HPE_OK && head->place != END) return UVWS__OK;
   if (err == HPE_PAUSED_UPGRADE && head->place == END &&
       llhttp_get_error_pos(&head->parser) == data + len)

@@ -15,7 +15,12 @@ typedef struct uvws__field_s {
   const char* value;
 } uvws__field_t;
 
-typedef enum { UVWS__HEAD_REQUEST, UVWS__HEAD_RESPONSE } uvws__head_kind_t;
+typedef enum {
+  UVWS__HEAD_REQUEST,
+  UVWS__HEAD_RESPONSE,
+  UVWS__HEAD_CONNECTED /* the response to a CONNECT: in a 2xx, headers about a
+                          body are ignored (RFC 9110, 9.3.6) */
+} uvws__head_kind_t;
 
 typedef enum {
   UVWS__HEAD_MORE,  /* all bytes were taken, the head goes on */

@@ -158,11 +158,14 @@ static uvws__talk_status_t feed_http(uvws__talk_t* talk, const uint8_t* data,
 /* How long an answer is, as far as its beginning tells. */
 static size_t answer_size(const uvws__talk_t* talk) {
   if (talk->step != REPLY) return 2;
-  if (talk->len <= SOCKS_HEAD) return SOCKS_HEAD + 1;
+  if (talk->len < SOCKS_HEAD) return SOCKS_HEAD;
   switch (talk->answer[3]) {
     case SOCKS_IPV4: return SOCKS_HEAD + 4 + 2;
     case SOCKS_IPV6: return SOCKS_HEAD + 16 + 2;
-    default: return SOCKS_HEAD + 1 + (size_t)talk->answer[SOCKS_HEAD] + 2;
+    case SOCKS_NAME:
+      if (talk->len == SOCKS_HEAD) return SOCKS_HEAD + 1;
+      return SOCKS_HEAD + 1 + (size_t)talk->answer[SOCKS_HEAD] + 2;
+    default: return SOCKS_HEAD; /* there is no such address */
   }
 }
 
@@ -263,7 +266,7 @@ uvws__talk_t* uvws__talk_new(const uvws__proxy_request_t* request) {
   talk->request = *request;
   bool made;
   if (request->kind == UVWS__PROXY_HTTP) {
-    talk->head = uvws__head_new(UVWS__HEAD_RESPONSE, request->max_head,
+    talk->head = uvws__head_new(UVWS__HEAD_CONNECTED, request->max_head,
                                 request->max_headers);
     made = talk->head != NULL && compose_connect(talk);
   } else {
@@ -281,6 +284,12 @@ void uvws__talk_free(uvws__talk_t* talk) {
   uvws__free(talk);
 }
 
+static bool has_control_character(const char* s) {
+  for (; *s != '\0'; s++)
+    if ((unsigned char)*s < ' ' || *s == 0x7F) return true;
+  return false;
+}
+
 /* RFC 7617, 2: no colon in a user name, no control characters. RFC 1929, 2: 1
  * to 255 bytes each. */
 bool uvws__credentials_are_valid(uvws__proxy_kind_t kind, const char* username,
@@ -288,9 +297,6 @@ bool uvws__credentials_are_valid(uvws__proxy_kind_t kind, const char* username,
   size_t name_len = strlen(username), len = strlen(password);
   if (kind == UVWS__PROXY_SOCKS5)
     return name_len > 0 && name_len <= SOCKS_MAX && len > 0 && len <= SOCKS_MAX;
-  for (size_t i = 0; i < name_len; i++)
-    if (username[i] == ':' || (unsigned char)username[i] < ' ') return false;
-  for (size_t i = 0; i < len; i++)
-    if ((unsigned char)password[i] < ' ') return false;
-  return true;
+  return strchr(username, ':') == NULL && !has_control_character(username) &&
+         !has_control_character(password);
 }
