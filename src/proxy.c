@@ -106,6 +106,12 @@ static bool read_number(const char* text, size_t len, long* number, long max) {
   return n <= max;
 }
 
+static bool is_address(const char* host) {
+  uint8_t address[16];
+  return uv_inet_pton(AF_INET, host, address) == 0 ||
+         uv_inet_pton(AF_INET6, host, address) == 0;
+}
+
 /* "10.0.0.0/8" */
 static bool is_in_network(const char* host, const char* network, size_t len) {
   uint8_t theirs[16], ours[16];
@@ -163,8 +169,8 @@ static bool entry_has(const char* entry, size_t len, const uvws__url_t* to) {
   len = split_port(entry, len, &port);
   if (port != 0 && port != to->port) return false;
   if (len > 1 && *entry == '[' && entry[len - 1] == ']') entry++, len -= 2;
-  return is_in_network(to->host, entry, len) ||
-         is_in_domain(to->host, entry, len);
+  return is_address(to->host) ? is_in_network(to->host, entry, len)
+                              : is_in_domain(to->host, entry, len);
 }
 
 static bool is_excepted(const uvws__url_t* to) {

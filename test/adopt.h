@@ -1,10 +1,12 @@
 #ifndef UVWS_TEST_ADOPT_H_
 #define UVWS_TEST_ADOPT_H_
 
-/* Connections that somebody else has made, for test-adopt.c and
+/* Connections that somebody else has made, for test-adopt.c, test-release.c and
  * test-adopt-errors.c. */
 
 #include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -22,6 +24,23 @@ static raw_t raw;
 static peer_t peer;
 static uvws_options_t options;
 static uvws_adopt_options_t adopt_options;
+
+/* Of a server, under TLS. */
+static inline uvws_tls_t* make_certified(void) {
+  uvws_tls_certificate_t certificate = {.cert_file = NULL};
+  uvws_tls_options_t from;
+  uvws_tls_t* tls;
+  char cert[512], key[512];
+  snprintf(cert, sizeof(cert), "%s/localhost.crt", getenv("UVWS_TEST_TLS"));
+  snprintf(key, sizeof(key), "%s/localhost.key", getenv("UVWS_TEST_TLS"));
+  certificate.cert_file = cert;
+  certificate.key_file = key;
+  uvws_tls_options_init(&from);
+  from.certificates = &certificate;
+  from.n_certificates = 1;
+  assert_int_equal(uvws_tls_new(&tls, &from, NULL, 0), 0);
+  return tls;
+}
 
 /* ---- a connection: one end is a raw peer's ---- */
 
@@ -70,6 +89,25 @@ static uv_os_sock_t dial(kind_t kind, const void* bytes, size_t len) {
   raw_open(fds[1]);
   if (len > 0) raw_send(&raw, bytes, len);
   return fds[0];
+}
+
+static inline void turns(int n) {
+  while (n-- > 0) uv_run(test_loop, UV_RUN_NOWAIT);
+}
+
+/* A stream of the test's own, in memory from malloc() unless there is some. */
+static inline uv_stream_t* wrap(kind_t kind, uv_os_sock_t fd, void* memory) {
+  union uv_any_handle* any = memory;
+  if (any == NULL) any = malloc(sizeof(*any));
+  assert_non_null(any);
+  if (kind == TCP) {
+    uv_tcp_init(test_loop, &any->tcp);
+    assert_int_equal(uv_tcp_open(&any->tcp, fd), 0);
+  } else {
+    uv_pipe_init(test_loop, &any->pipe, 0);
+    assert_int_equal(uv_pipe_open(&any->pipe, fd), 0);
+  }
+  return &any->stream;
 }
 
 #endif /* UVWS_TEST_ADOPT_H_ */

@@ -13,10 +13,6 @@
   "xOo=\r\n\r\n"
 #define ECHOED "open text(one) text(two) close(1000 clean)"
 
-static void turns(int n) {
-  while (n-- > 0) uv_run(test_loop, UV_RUN_NOWAIT);
-}
-
 /* What raw_close() expects of a server. */
 static void raw_be_server(void) {
   raw.is_server = true;
@@ -59,20 +55,6 @@ static struct {
   bool gone; /* released, or closed by the host */
 } host;
 
-static uv_stream_t* wrap(kind_t kind, uv_os_sock_t fd) {
-  union uv_any_handle* any = malloc(sizeof(*any));
-  assert_non_null(any);
-  if (kind == TCP) {
-    uv_tcp_init(test_loop, &any->tcp);
-    assert_int_equal(uv_tcp_open(&any->tcp, fd), 0);
-  } else {
-    uv_pipe_init(test_loop, &any->pipe, 0);
-    assert_int_equal(uv_pipe_open(&any->pipe, fd), 0);
-  }
-  any->handle.data = &host;
-  return &any->stream;
-}
-
 static void hand_over(void) {
   host.handed = true;
   host.hand_over();
@@ -100,7 +82,8 @@ static void on_host_read(uv_stream_t* stream, ssize_t n, const uv_buf_t* buf) {
 static void host_start(kind_t kind, uv_os_sock_t fd, size_t wanted,
                        void (*to)(void)) {
   memset(&host, 0, sizeof(host));
-  host.stream = wrap(kind, fd);
+  host.stream = wrap(kind, fd, NULL);
+  host.stream->data = &host;
   host.wanted = wanted;
   host.hand_over = to;
   if (wanted == 0)
@@ -184,22 +167,6 @@ static const struct way {
 static void say_back(peer_t* it, const uvws_message_t* message) {
   assert_int_equal(
       uvws_send(&it->ws, message->data, message->len, message->type), 0);
-}
-
-static uvws_tls_t* make_certified(void) {
-  uvws_tls_certificate_t certificate = {.cert_file = NULL};
-  uvws_tls_options_t from;
-  uvws_tls_t* tls;
-  char cert[512], key[512];
-  snprintf(cert, sizeof(cert), "%s/localhost.crt", getenv("UVWS_TEST_TLS"));
-  snprintf(key, sizeof(key), "%s/localhost.key", getenv("UVWS_TEST_TLS"));
-  certificate.cert_file = cert;
-  certificate.key_file = key;
-  uvws_tls_options_init(&from);
-  from.certificates = &certificate;
-  from.n_certificates = 1;
-  assert_int_equal(uvws_tls_new(&tls, &from, NULL, 0), 0);
-  return tls;
 }
 
 static uvws_tls_t* certified; /* a server's; NULL without TLS */
@@ -346,7 +313,8 @@ static void test_much_may_have_been_read(void** state) {
     server.accepted = 0;
     socket_init(UVWS_ROLE_SERVER);
     memset(&host, 0, sizeof(host));
-    host.stream = wrap(TCP, dial(TCP, "", 0));
+    host.stream = wrap(TCP, dial(TCP, "", 0), NULL);
+    host.stream->data = &host;
     assert_int_equal(
         i == 0 ? uvws_server_adopt(&server.server, host.stream, bytes, len,
                                    on_release)

@@ -345,8 +345,8 @@ static void add_second_address(uv_getaddrinfo_t* request, int status,
   const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
   assert_int_equal(status, 0);
   assert_null(addresses->ai_next);
-  assert_int_equal(
-      getaddrinfo("127.0.0.1", NULL, &hints, &addresses->ai_next), 0);
+  assert_int_equal(getaddrinfo("127.0.0.1", NULL, &hints, &addresses->ai_next),
+                   0);
   lookup_cb(request, status, addresses);
 }
 

@@ -22,6 +22,7 @@
 
 #define REQ UVWS__HEAD_REQUEST
 #define RES UVWS__HEAD_RESPONSE
+#define CON UVWS__HEAD_CONNECTED
 
 typedef struct result_s {
   uvws__head_status_t status;
@@ -334,6 +335,100 @@ static void test_bad(void** state) {
   }
 }
 
+/* RFC 9110, 9.3.6: what a 2xx says about a body means nothing behind CONNECT,
+ * even where llhttp can make no sense of it. */
+#define OK_200   "HTTP/1.1 200 OK\r\n"
+#define INTERIM  "HTTP/1.1 100 Continue\r\nA: b\r\n\r\n"
+#define CHUNKED  "Transfer-Encoding: chunked\r\n"
+#define LENGTH_5 "Content-Length: 5\r\n"
+
+static const struct connected {
+  const char* text;
+  unsigned fields;
+  unsigned http_status;
+  bool is_bad_elsewhere;
+} connected[] = {
+    {OK_200 "\r\n", 0, 200, false},
+    {OK_200 LENGTH_5 "\r\n", 1, 200, false},
+    {OK_200 CHUNKED "\r\n", 1, 200, false},
+    {"HTTP/1.1 299 Odd\r\nVia: x\r\n" LENGTH_5 "\r\n", 2, 299, false},
+    {OK_200 "Content-Length: x\r\n\r\n", 1, 200, true},
+    {OK_200 "Content-Length:\r\n\r\n", 1, 200, true},
+    {OK_200 "Content-Length: -1\r\nVia: x\r\n\r\n", 2, 200, true},
+    {OK_200 "Content-Length: 99999999999999999999\r\n\r\n", 1, 200, true},
+    {OK_200 LENGTH_5 LENGTH_5 "Via: x\r\n\r\n", 3, 200, true},
+    {OK_200 LENGTH_5 "Content-Length: 6\r\n\r\n", 2, 200, true},
+    {OK_200 LENGTH_5 CHUNKED "\r\n", 2, 200, true},
+    {OK_200 CHUNKED LENGTH_5 "\r\n", 2, 200, true},
+    {OK_200 CHUNKED CHUNKED LENGTH_5 "Content-Length: x\r\n\r\n", 4, 200, true},
+    {"HTTP/1.0 204 Empty\r\n" LENGTH_5 CHUNKED "\r\n", 2, 204, true},
+    {"HTTP/1.1 299 Odd\r\nContent-Length: x\r\nA: b\r\n\r\n", 2, 299, true},
+    {INTERIM OK_200 "Content-Length: x\r\nVia: y\r\n\r\n", 2, 200, true},
+};
+
+static void check_connected(const result_t* result, const void* expected) {
+  const struct connected* row = expected;
+  assert_int_equal(result->failure, UVWS__OK);
+  assert_int_equal(result->status, UVWS__HEAD_DONE);
+  assert_int_equal(result->taken, strlen(row->text));
+  assert_int_equal(uvws__head_http_status(result->head), row->http_status);
+}
+
+static void test_a_tunnel_has_no_body(void** state) {
+  const uvws__failure_t size = UVWS__FAIL_HTTP_HEAD_SIZE;
+  const uvws__failure_t count = UVWS__FAIL_HTTP_HEADER_COUNT;
+  const uvws__failure_t status = UVWS__FAIL_HTTP_STATUS;
+
+  (void)state;
+  for (size_t i = 0; i < COUNT_OF(connected); i++) {
+    const struct connected* row = &connected[i];
+    const size_t len = strlen(row->text);
+    char text[512];
+
+    /* What stands behind it is not HTTP. */
+    snprintf(text, sizeof(text), "%s\x16\x03\r\n\n: ", row->text);
+    feed_all_ways(CON, text, strlen(text), len, row->fields, check_connected,
+                  row);
+    feed_all_ways(CON, text, len, len - 1, row->fields, check_failure, &size);
+    if (row->fields > 1 || (row->fields == 1 && row->text[9] == '2'))
+      feed_all_ways(CON, text, len, len, row->fields - 1, check_failure,
+                    &count);
+    if (row->is_bad_elsewhere)
+      feed_all_ways(RES, text, len, len, row->fields, check_failure, &status);
+    else
+      feed_all_ways(RES, text, strlen(text), len, row->fields, check_connected,
+                    row);
+  }
+}
+
+/* Elsewhere than in a 2xx it is as wrong as ever, and so is all else in one. */
+static void test_what_is_wrong_before_a_tunnel(void** state) {
+  static const struct {
+    const char* text;
+    uvws__failure_t failure;
+  } cases[] = {
+      {"HTTP/1.1 407 Who\r\nContent-Length: x\r\n\r\n", STATUS},
+      {"HTTP/1.1 302 Found\r\n" LENGTH_5 CHUNKED "\r\n", STATUS},
+      {"HTTP/1.1 500 Oh\r\n" LENGTH_5 LENGTH_5 "\r\n", STATUS},
+      {STATUS_101 "Content-Length: x\r\n\r\n", BODY},
+      {STATUS_101 LENGTH_5 LENGTH_5 "\r\n", BODY},
+      {"HTTP/1.1 100 Continue\r\nContent-Length: x\r\n\r\n" OK_200 "\r\n",
+       BODY},
+      {OK_200 "Content-Length: x\r\nA: b\n\r\n", SYNTAX},
+      {OK_200 "Content-Length: x\r\n b\r\n\r\n", SYNTAX},
+      {OK_200 "Content-Length: x\r\nA : b\r\n\r\n", SYNTAX},
+      {OK_200 LENGTH_5 LENGTH_5 "A: \x01\r\n\r\n", SYNTAX},
+      {OK_200 "Content-Length: x\r\n\rA", SYNTAX},
+      {"HTTP/1.1 2000 OK\r\n\r\n", SYNTAX},
+      {"HTTP/1.1 200OK\r\n" LENGTH_5 "\r\n", SYNTAX},
+  };
+
+  (void)state;
+  for (size_t i = 0; i < COUNT_OF(cases); i++)
+    feed_all_ways(CON, cases[i].text, strlen(cases[i].text), 4096, 16,
+                  check_failure, &cases[i].failure);
+}
+
 /* Garbage is not waited out: each of these fails without a line's end. */
 static void test_garbage_fails_fast(void** state) {
   static const char* const garbage[] = {"XYZZY ", "GET / FTP/1.1",
@@ -462,6 +557,8 @@ int main(void) {
       cmocka_unit_test(test_limits),
       cmocka_unit_test(test_limits_are_met_early),
       cmocka_unit_test(test_bad),
+      cmocka_unit_test(test_a_tunnel_has_no_body),
+      cmocka_unit_test(test_what_is_wrong_before_a_tunnel),
       cmocka_unit_test(test_garbage_fails_fast),
       cmocka_unit_test(test_empty_input),
       cmocka_unit_test(test_lookup),

@@ -330,9 +330,47 @@ static void test_without_http_all_else_is_426(void** state) {
   assert_string_equal(server.log, "close");
 }
 
+/* RFC 9110, 9.3.2: whatever becomes of HEAD, there is a length and no body. */
+static void check_bodiless(int status) {
+  unsigned length = 0;
+  assert_int_equal(status_of(&raw), status);
+  const char* found = strstr(raw.in, "\r\nContent-Length: ");
+  assert_non_null(found);
+  assert_int_equal(sscanf(found, "\r\nContent-Length: %u\r\n", &length), 1);
+  assert_true(length > 0);
+  assert_string_equal(body_of(&raw), "");
+}
+
+static void test_refusals_of_head_have_no_body(void** state) {
+  static const struct {
+    const char* text;
+    int status;      /* without `http` */
+    int http_status; /* with it */
+  } cases[] = {
+      {"HEAD / HTTP/1.1\r\n" HEAD "\r\n", 405, 200},
+      {"HEAD / HTTP/1.0\r\n" HEAD "\r\n", 405, 200},
+      {"HEAD / HTTP/1.1\r\n" HEAD UPGRADE VERSION KEY "\r\n", 405, 405},
+      {"HEAD / HTTP/1.1\r\nbad header\r\n\r\n", 400, 400},
+      {"HEAD / HTTP/1.1\r\n" HEAD "Content-Length: x\r\n\r\n", 400, 400},
+  };
+  (void)state;
+  for (int i = 0; i < 2; i++) {
+    if (i == 0)
+      server_start(&server, NULL);
+    else
+      start(&events, NULL);
+    for (size_t k = 0; k < COUNT_OF(cases); k++) {
+      fetch(cases[k].text);
+      check_bodiless(i == 0 ? cases[k].status : cases[k].http_status);
+    }
+    server_end();
+  }
+}
+
 /* ---- who decides later, or never ---- */
 
 static const char asked[] = "GET /later HTTP/1.1\r\n" HEAD "\r\n";
+static const char head_asked[] = "HEAD /later HTTP/1.1\r\n" HEAD "\r\n";
 
 static void test_undecided_is_500(void** state) {
   static const uvws_server_events_t hasty = {
@@ -342,6 +380,9 @@ static void test_undecided_is_500(void** state) {
   start(&hasty, NULL);
   assert_int_equal(fetch(asked), 500);
   assert_int_equal(fetch(asked), 500);
+  check_refusal(&raw);
+  fetch(head_asked);
+  check_bodiless(500);
   server_end();
 }
 
@@ -387,6 +428,14 @@ static void test_closing_the_server_aborts(void** state) {
   assert_string_equal(server.log, "http(GET /later) abort(GET ECANCELED)");
   assert_int_equal(later.status, UV_ECANCELED);
   server_end();
+
+  start(&events, NULL);
+  dial(&raw, head_asked);
+  test_run_until(&later.came);
+  uvws_server_close(&server.server, 5000);
+  test_run();
+  check_bodiless(503);
+  server_end();
 }
 
 static void test_a_late_answer_is_aborted(void** state) {
@@ -397,6 +446,8 @@ static void test_a_late_answer_is_aborted(void** state) {
   start(&events, &options);
   assert_int_equal(fetch(asked), 408);
   assert_string_equal(server.log, "http(GET /later) abort(GET UVWS_ETIMEOUT)");
+  fetch(head_asked);
+  check_bodiless(408);
   server_end();
 }
 
@@ -413,6 +464,7 @@ int main(void) {
       TEST(test_a_wrong_upgrade_is_refused_as_ever),
       TEST(test_an_upgrade_may_be_answered_too),
       TEST(test_without_http_all_else_is_426),
+      TEST(test_refusals_of_head_have_no_body),
       TEST(test_undecided_is_500),
       TEST(test_an_answer_may_come_later),
       TEST(test_a_client_that_leaves_aborts),

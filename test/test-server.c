@@ -1,5 +1,9 @@
 #include "raw-clients.h"
 
+#include <arpa/inet.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 /* The server as a whole, seen from raw clients: how many it takes, where it
  * listens, how it ends. test-request.c has what it refuses. */
 
@@ -528,7 +532,6 @@ static void test_the_server_may_be_closed_in_every_event(void** state) {
 /* The events that this helper's server has no callback for. */
 static uvws_server_t bare;
 static unsigned bare_closes;
-static int bare_port;
 
 static void bare_abort(uvws_server_t* it, uvws_request_t* request, int status) {
   (void)status;
@@ -552,20 +555,24 @@ static const uvws_server_events_t bare_events = {
     UVWS_SERVER_EVENTS_INIT, .request = leave_undecided, .abort = bare_abort,
     .error = bare_error, .close = bare_close};
 
-static void bare_start(void) {
+static void listen_anywhere(uvws_server_t* it) {
   struct sockaddr_in addr;
   int len = sizeof(addr);
+  uv_ip4_addr("127.0.0.1", 0, &addr);
+  assert_int_equal(uvws_listen(it, (struct sockaddr*)&addr, 0, 16), 0);
+  assert_int_equal(uvws_server_getsockname(it, (struct sockaddr*)&addr, &len),
+                   0);
+  server.port = ntohs(addr.sin_port);
+}
+
+static void bare_start(void) {
   uvws_server_options_t options;
   uvws_server_options_init(&options);
   options.handshake_timeout = test_handshake_ms(40);
   bare_closes = 0;
   assert_int_equal(uvws_server_init(test_loop, &bare, &bare_events, &options),
                    0);
-  uv_ip4_addr("127.0.0.1", 0, &addr);
-  assert_int_equal(uvws_listen(&bare, (struct sockaddr*)&addr, 0, 8), 0);
-  assert_int_equal(
-      uvws_server_getsockname(&bare, (struct sockaddr*)&addr, &len), 0);
-  bare_port = server.port = ntohs(addr.sin_port);
+  listen_anywhere(&bare);
 }
 
 typedef enum { BY_DEADLINE, BY_EOF, BY_CLOSE, BY_ERROR, WAYS } way_t;
@@ -612,6 +619,154 @@ static void test_a_server_may_start_again_in_its_close_event(void** state) {
   assert_int_equal(restarts, 4);
 }
 
+/* ---- connections that are given away ---- */
+
+enum { N_BURST = 10 };
+
+typedef enum { DROP, KEEP, ADOPT, CLOSE_SERVER } use_t;
+
+static struct {
+  use_t use;
+  uint32_t deadline;
+  uint32_t max;
+  unsigned n_events;
+  bool all_came;
+  uv_os_sock_t kept[N_BURST];
+  unsigned n_progress;
+} given;
+
+static void on_given(uvws_server_t* it, uv_os_sock_t fd) {
+  assert_false(server.closed);
+  assert_true(given.n_events < N_BURST);
+  given.kept[given.n_events++] = fd;
+  given.all_came = given.n_events == N_BURST;
+  if (given.use == ADOPT) {
+    assert_true(uvws_server_connections(it) < given.max);
+    assert_int_equal(uvws_server_adopt_fd(it, fd, NULL, 0), 0);
+    return;
+  }
+  assert_int_equal(uvws_server_connections(it), 0);
+  if (given.use == CLOSE_SERVER) {
+    uvws_server_close(it, given.deadline);
+    assert_int_equal(uvws_server_adopt_fd(it, fd, NULL, 0), UV_ECANCELED);
+  }
+  if (given.use != KEEP) close(fd);
+}
+
+static void on_given_request(uvws_server_t* it, uvws_request_t* request) {
+  assert_true(uvws_server_connections(it) <= given.max);
+  server_accept(&server, request);
+}
+
+static void on_given_progress(uvws_server_t* it, unsigned left,
+                              unsigned terminated) {
+  (void)it;
+  (void)left;
+  (void)terminated;
+  given.n_progress++;
+}
+
+static void on_given_close(uvws_server_t* it) {
+  (void)it;
+  assert_false(server.closed);
+  server.closed = true;
+}
+
+static void give(use_t use, uint32_t max) {
+  static const uvws_server_events_t events = {
+      UVWS_SERVER_EVENTS_INIT,       .request = on_given_request,
+      .progress = on_given_progress, .close = on_given_close,
+      .connection = on_given,
+  };
+  uvws_server_options_t options;
+  memset(&given, 0, sizeof(given));
+  memset(&server, 0, sizeof(server));
+  given.use = use;
+  given.max = max;
+  uvws_server_options_init(&options);
+  options.max_connections = max;
+  assert_int_equal(
+      uvws_server_init(test_loop, &server.server, &events, &options), 0);
+  listen_anywhere(&server.server);
+}
+
+/* All are there before the server looks. */
+static void come(int clients[], unsigned n) {
+  struct sockaddr_in addr;
+  uv_ip4_addr("127.0.0.1", server.port, &addr);
+  for (unsigned i = 0; i < n; i++) {
+    clients[i] = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(connect(clients[i], (struct sockaddr*)&addr, sizeof(addr)),
+                     0);
+  }
+}
+
+/* Whoever was given away is no connection of this server's, and holds no place
+ * under its cap. */
+static void test_a_burst_is_given_away_at_the_cap(void** state) {
+  static const uint32_t caps[] = {1, 4};
+  (void)state;
+  for (size_t i = 0; i < 2 * COUNT_OF(caps); i++) {
+    int clients[N_BURST];
+    char byte;
+    give(i % 2 == 0 ? DROP : KEEP, caps[i / 2]);
+    come(clients, N_BURST);
+    test_run_until(&given.all_came);
+    assert_int_equal(given.n_events, N_BURST);
+    for (unsigned k = 0; k < N_BURST; k++) {
+      /* Its end comes only when the last descriptor is closed. */
+      if (given.use == KEEP) {
+        assert_int_equal(write(given.kept[k], "x", 1), 1);
+        assert_int_equal(read(clients[k], &byte, 1), 1);
+        close(given.kept[k]);
+      }
+      assert_int_equal(read(clients[k], &byte, 1), 0);
+      close(clients[k]);
+    }
+    server_end();
+    assert_int_equal(given.n_progress, 0);
+  }
+}
+
+static void test_a_server_adopts_what_it_gives_away(void** state) {
+  static const uint32_t caps[] = {1, 4};
+  (void)state;
+  for (size_t i = 0; i < COUNT_OF(caps); i++) {
+    raw_t clients[N_BURST];
+    give(ADOPT, caps[i]);
+    for (unsigned k = 0; k < N_BURST; k++) {
+      dial(&clients[k], REQUEST "\r\n");
+      test_run_until(&clients[k].connected);
+    }
+    for (unsigned k = 0; k < N_BURST; k++) {
+      test_run_until(&clients[k].upgraded);
+      assert_int_equal(status_of(&clients[k]), 101);
+      raw_close(&clients[k]);
+    }
+    server_end();
+    assert_int_equal(given.n_events, N_BURST);
+    assert_int_equal(server.accepted, N_BURST);
+    for (unsigned k = 0; k < N_BURST; k++) raw_free(&clients[k]);
+  }
+}
+
+/* Our own handle of it still has to close. */
+static void test_the_server_may_be_closed_while_it_gives_away(void** state) {
+  (void)state;
+  for (unsigned i = 0; i < 4; i++) {
+    int clients[2];
+    unsigned n = i % 2 + 1;
+    give(CLOSE_SERVER, 1);
+    given.deadline = i < 2 ? 0 : 20000;
+    come(clients, n);
+    test_run();
+    assert_true(server.closed);
+    assert_int_equal(given.n_events, 1);
+    assert_int_equal(given.n_progress, 0);
+    for (unsigned k = 0; k < n; k++) close(clients[k]);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(test_at_the_cap_accepting_waits_for_one_to_leave),
@@ -631,6 +786,9 @@ int main(void) {
       TEST(test_the_server_may_be_closed_in_every_event),
       TEST(test_the_server_may_be_closed_in_abort_and_error),
       TEST(test_a_server_may_start_again_in_its_close_event),
+      TEST(test_a_burst_is_given_away_at_the_cap),
+      TEST(test_a_server_adopts_what_it_gives_away),
+      TEST(test_the_server_may_be_closed_while_it_gives_away),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

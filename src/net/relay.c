@@ -145,13 +145,12 @@ static void leave_pair(uvws__stream_t* streams[2]) {
 
 /* Only the inner stream keeps the loop alive, if its owner wants it to. */
 static int start(uvws__relay_t* relay) {
-  int status = 0;
-  for (int i = 0; i < 2 && status == 0; i++) {
+  for (int i = 0; i < 2; i++) {
     uvws__stream_own(relay->sides[i], &side_events, relay);
     uvws__stream_set_ref(relay->sides[i], false);
-    status = uvws__stream_read_start(relay->sides[i]);
   }
-  return status;
+  int status = uvws__stream_read_start(relay->sides[OUTER]);
+  return status == 0 ? uvws__stream_read_start(relay->sides[LOCAL]) : status;
 }
 
 int uvws__relay_new(uvws__stream_t* outer, const uint8_t* rest, size_t len,

@@ -112,7 +112,14 @@ static void drop_unsent(uvws__stream_t* stream) {
   uvws__outbox_drop_unsent(stream->outbox);
 }
 
+/* Behind a relay what failed is not the pipe to it. */
+static int true_status(const uvws__stream_t* stream, int status) {
+  int outer = stream->relay == NULL ? 0 : uvws__relay_status(stream->relay);
+  return outer == 0 ? status : outer;
+}
+
 void uvws__stream_fail_writing(uvws__stream_t* stream, int status) {
+  status = true_status(stream, status);
   if (stream->write_status == 0) stream->write_status = status;
   drop_unsent(stream);
   uvws__loop_defer(stream->loop, &stream->turn);
@@ -457,8 +464,7 @@ static void on_alloc(uv_handle_t* handle, size_t suggested, uv_buf_t* buf) {
 
 void uvws__stream_end_input(uvws__stream_t* stream, int status) {
   uvws__stream_read_stop(stream);
-  if (stream->relay != NULL && uvws__relay_status(stream->relay) != 0)
-    status = uvws__relay_status(stream->relay);
+  status = true_status(stream, status);
   stream->ended = status;
   if (!stream->lingering)
     stream->events->ended(stream, status);

@@ -65,7 +65,6 @@ struct uvws__head_s {
   unsigned n_lines; /* header lines that have begun */
   place_t place;
   bool no_memory; /* why a callback told llhttp to stop */
-  bool is_deaf;   /* llhttp has stopped, and need not go on */
 
   char* text; /* the request target first */
   size_t text_len;
@@ -263,17 +262,16 @@ static uvws__failure_t failure_of(const uvws__head_t* head,
                                              : UVWS__FAIL_HTTP_BODY;
 }
 
-static bool may_be_deaf(const uvws__head_t* head, llhttp_errno_t err) {
+/* llhttp has stopped then, and says so again each time: it need not go on. */
+static bool is_ignored(const uvws__head_t* head, llhttp_errno_t err) {
   return head->kind == UVWS__HEAD_CONNECTED && is_about_body(err) &&
          uvws__head_http_status(head) / 100 == 2;
 }
 
 static uvws__failure_t parse(uvws__head_t* head, const char* data, size_t len) {
-  if (head->is_deaf) return UVWS__OK;
   const llhttp_errno_t err = llhttp_execute(&head->parser, data, len);
 
-  head->is_deaf = may_be_deaf(head, err);
-  if (head->is_deaf) return UVWS__OK;
+  if (is_ignored(head, err)) return UVWS__OK;
   if (err == HPE_OK && head->place != END) return UVWS__OK;
   if (err == HPE_PAUSED_UPGRADE && head->place == END &&
       llhttp_get_error_pos(&head->parser) == data + len)
