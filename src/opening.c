@@ -199,8 +199,9 @@ void uvws__opening_send(uvws__opening_t* opening) {
   int status = uvws__stream_read_start(conn->stream);
   if (status == 0) status = send_request(opening);
   if (status == 0) return;
-  uvws__cause_t cause = uvws__cause_of_status(status);
-  uvws__conn_event(conn, UVWS__EVENT_FAIL, &cause);
+  /* This may be inside a call, which says that the socket is CONNECTING. */
+  opening->status = status;
+  uvws__opening_defer(opening, UVWS__EVENT_FAIL);
 }
 
 /* ---- the answer of a server ---- */

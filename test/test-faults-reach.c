@@ -119,6 +119,8 @@ static void hang(int port) {
   const struct sockaddr* address = loopback(3, port);
   plan.resting = true;
   int fd = socket(AF_INET, SOCK_STREAM, 0);
+  int on = 1; /* as libuv's: a connection of somebody's may have the port */
+  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
   reach.hanging[reach.n_hanging++] = fd;
   require(
       bind(fd, address, sizeof(struct sockaddr_in)) == 0 && listen(fd, 0) == 0,

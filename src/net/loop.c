@@ -26,7 +26,6 @@
 static const unsigned DEADLINES_PER_TURN = 256;
 static const uint64_t DAY = 24 * 3600 * 1000; /* any time would do: see above */
 
-static const char tag;
 static uv_once_t once = UV_ONCE_INIT;
 static uv_mutex_t mutex;
 static uvws__loop_t* loops;
@@ -54,17 +53,20 @@ uvws__loop_t* uvws__loop_find(const uv_loop_t* uv) {
   return loop;
 }
 
-/* As uvws__stream_owns(): also while they are closing. */
+static bool has_handle(const uvws__loop_t* list, const uv_handle_t* handle) {
+  for (; list != NULL; list = list->next)
+    if (handle == (const uv_handle_t*)&list->idle ||
+        handle == (const uv_handle_t*)&list->timer ||
+        handle == (const uv_handle_t*)&list->async)
+      return true;
+  return false;
+}
+
 bool uvws__loop_owns(const uv_handle_t* handle) {
-  size_t offset;
-  switch (handle->type) {
-    case UV_IDLE: offset = offsetof(uvws__loop_t, idle); break;
-    case UV_TIMER: offset = offsetof(uvws__loop_t, timer); break;
-    case UV_ASYNC: offset = offsetof(uvws__loop_t, async); break;
-    default: return false;
-  }
-  return (uintptr_t)handle->data == (uintptr_t)handle - offset &&
-         ((const uvws__loop_t*)handle->data)->tag == &tag;
+  lock();
+  bool owns = has_handle(loops, handle) || has_handle(ending, handle);
+  uv_mutex_unlock(&mutex);
+  return owns;
 }
 
 /* A loop may be set up by one thread and run by another, so the thread that
@@ -281,7 +283,6 @@ static int make(uv_loop_t* uv, uvws__loop_t** result) {
   uvws__loop_t* loop = uvws__malloc(sizeof(*loop));
   if (loop == NULL) return UV_ENOMEM;
   memset(loop, 0, offsetof(uvws__loop_t, wheel));
-  loop->tag = &tag;
   loop->uv = uv;
   loop->users = 1;
   loop->deferred_end = &loop->deferred;

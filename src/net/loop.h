@@ -47,7 +47,6 @@ typedef struct uvws__cork_s {
 } uvws__cork_t;
 
 typedef struct uvws__loop_s {
-  const void* tag;           /* tells our handles from others' */
   struct uvws__loop_s* next; /* in the process-wide list */
   uv_loop_t* uv;
   unsigned users;
@@ -92,7 +91,7 @@ void uvws__loop_leave(uvws__loop_t* loop, void (*left)(void*), void* arg);
 /* The state of a loop that has users, or NULL. */
 uvws__loop_t* uvws__loop_find(const uv_loop_t* uv);
 
-/* Whether a handle is one that sockets share. */
+/* Whether a handle is one that sockets share, or shared and is closing. */
 bool uvws__loop_owns(const uv_handle_t* handle);
 
 /* Whether this thread may call: see rule 12 in docs/design.md. */

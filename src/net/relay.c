@@ -90,12 +90,16 @@ static void on_failed(uvws__stream_t* stream, uvws__failure_t failure) {
   on_ended(stream, UVWS_ETLS);
 }
 
-/* As without a relay, what the server has sent before is still read. */
+/* As without a relay, what the server has sent before is still read, and the
+ * owner is told. */
 static void on_write_failed(uvws__stream_t* stream, int status) {
-  if (is_outer(stream))
-    fall_mute(stream->owner, status);
-  else
-    fail(stream->owner, status);
+  uvws__relay_t* relay = stream->owner;
+  if (!is_outer(stream)) {
+    fail(relay, status);
+    return;
+  }
+  fall_mute(relay, status);
+  uvws__stream_fail_writing(relay->inner, status);
 }
 
 static void on_closed(uvws__stream_t* stream) {
