@@ -4,8 +4,8 @@
 include(CMakePackageConfigHelpers)
 set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/uvws")
 
-set(UVWS_DEPENDENCIES libuv MbedTLS)
-set(UVWS_STATIC_LIBS -lmbedtls -lmbedx509 -lmbedcrypto)
+set(UVWS_DEPENDENCIES libuv MbedTLS ZLIB)
+set(UVWS_STATIC_LIBS -lmbedtls -lmbedx509 -lmbedcrypto -lz)
 if(NOT llhttp_SOURCES)
   list(APPEND UVWS_DEPENDENCIES llhttp)
   list(PREPEND UVWS_STATIC_LIBS -lllhttp)
@@ -32,6 +32,6 @@ install(FILES "${PROJECT_BINARY_DIR}/uvws-config.cmake"
 install(FILES "${PROJECT_BINARY_DIR}/uvws.pc"
         DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
 install(FILES include/uvws.h DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
-install(FILES include/uvws/adopt.h include/uvws/reconnect.h include/uvws/tls.h
-              include/uvws/version.h
+install(FILES include/uvws/adopt.h include/uvws/deflate.h
+              include/uvws/reconnect.h include/uvws/tls.h include/uvws/version.h
         DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/uvws")

@@ -89,6 +89,7 @@ typedef struct uvws_request_s uvws_request_t;
 typedef struct uvws_accept_options_s uvws_accept_options_t;
 typedef struct uvws_lookup_s uvws_lookup_t;
 typedef struct uvws_adopt_options_s uvws_adopt_options_t;
+typedef struct uvws_deflate_options_s uvws_deflate_options_t;
 typedef struct uvws_tls_s uvws_tls_t;
 typedef struct uvws_tls_options_s uvws_tls_options_t;
 typedef struct uvws_tls_certificate_s uvws_tls_certificate_t;
@@ -116,7 +117,9 @@ typedef enum {
 enum {
   UVWS_TEXT = 0x1,
   UVWS_BINARY = 0x2,
-  UVWS_UTF8_CHECKED = 0x10 /* the caller vouches that the text is UTF-8 */
+  UVWS_UTF8_CHECKED = 0x10, /* the caller vouches that the text is UTF-8 */
+  UVWS_NO_COMPRESS = 0x20,  /* where compression was agreed on: not this one */
+  UVWS_COMPRESS = 0x40      /* this one although it is below the threshold */
 };
 
 /** What becomes of a send while the queue, having passed its high-water mark,
@@ -387,6 +390,8 @@ struct uvws_options_s {
   uvws_tls_t* proxy_tls; /* for https: proxies; as `tls` */
   uvws_lookup_cb lookup; /* looks up names; NULL: uv_getaddrinfo() */
   void* lookup_arg;      /* the last argument of that */
+  const uvws_deflate_options_t* deflate; /* offers permessage-deflate; NULL:
+                                            does not */
 };
 
 /** Fills `*o` with the defaults that stand beside the members. */
@@ -413,7 +418,8 @@ UVWS_EXTERN int uvws_init(uv_loop_t* loop, uvws_t* ws,
  *                   token or is there twice
  *   UVWS_ESECURITY  the port is on the Fetch standard's list of bad ports
  *   UVWS_ETLS       a wss: URL, and the system's trust store is not to be found
- *   UV_EINVAL       a header has an invalid name or value, or one that the
+ *   UV_EINVAL       options->deflate has a wrong value in one of its list; a
+ *                   header has an invalid name or value, or one that the
  *                   handshake itself sets; options->size was not set; url is
  *                   NULL, or a list of members is; options->proxy is no URL of
  *                   a proxy, or has credentials that do not fit; local_address
@@ -425,11 +431,11 @@ UVWS_EXTERN int uvws_connect(uvws_t* ws, const char* url,
                              const uvws_options_t* options);
 
 /** Sends one message: flags are UVWS_TEXT or UVWS_BINARY, and
- * UVWS_UTF8_CHECKED. The bytes are copied or already with the kernel on return,
- * the caller's buffer is never written to. Small messages that are sent inside
- * one event of this library leave together when it returns, others when the
- * turn of the loop ends. `data` may be NULL when `len` is 0. Errors
- * (Standard, 3.1, send()):
+ * UVWS_UTF8_CHECKED, UVWS_COMPRESS or UVWS_NO_COMPRESS, which wins. The bytes
+ * are copied or already with the kernel on return, the caller's buffer is never
+ * written to. Small messages that are sent inside one event of this library
+ * leave together when it returns, others when the turn of the loop ends. `data`
+ * may be NULL when `len` is 0. Errors (Standard, 3.1, send()):
  *
  *   UVWS_EINVALIDSTATE  in state UVWS_CONNECTING
  *   UVWS_EUTF8          the text is not UTF-8; surrogates are not
@@ -776,6 +782,8 @@ struct uvws_server_options_s {
                              reference is taken. NULL: nothing does */
   uint32_t tcp_nodelay;   /* as for clients; 1 */
   uint32_t tcp_keepalive; /* as for clients; 0 */
+  const uvws_deflate_options_t* deflate; /* accepts permessage-deflate where it
+                                            is offered; NULL: does not */
 };
 
 /** Fills `*o` with the defaults that stand beside the members. */
@@ -913,6 +921,10 @@ UVWS_EXTERN int uvws_respond(uvws_request_t* request, int http_status,
 UVWS_EXTERN int uvws_reject(uvws_request_t* request, int http_status,
                             const uvws_header_t* headers, unsigned n_headers,
                             const void* body, size_t len);
+
+/* ---- Compression ---- */
+
+#include "uvws/deflate.h"
 
 /* ---- TLS ---- */
 

@@ -2,6 +2,10 @@
 
 #include <stdlib.h>
 #include <string.h>
+#if defined(__linux__)
+#include <sys/mman.h>
+#include <unistd.h>
+#endif
 
 #include "uvws.h"
 
@@ -66,4 +70,16 @@ void uvws__budget_give(uvws__budget_t* budget, uint64_t n) {
   if (!budget->scarce || budget->used > budget->max - budget->max / 4) return;
   budget->scarce = false;
   budget->room(budget);
+}
+
+void uvws__give_back(void* block, size_t len) {
+#if defined(__linux__)
+  uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+  uintptr_t start = ((uintptr_t)block + page - 1) / page * page;
+  uintptr_t end = ((uintptr_t)block + len) / page * page;
+  if (end > start) (void)madvise((void*)start, end - start, MADV_DONTNEED);
+#else
+  (void)block;
+  (void)len;
+#endif
 }

@@ -33,4 +33,8 @@ bool uvws__budget_allows(uvws__budget_t* budget, uint64_t n, bool is_slow);
 void uvws__budget_take(uvws__budget_t* budget, uint64_t n);
 void uvws__budget_give(uvws__budget_t* budget, uint64_t n);
 
+/* Gives the system the whole pages of a block that will be written before it is
+ * read again. It stays allocated. */
+void uvws__give_back(void* block, size_t len);
+
 #endif /* UVWS_SRC_ALLOC_H_ */

@@ -92,9 +92,10 @@ static int make_conn(uvws_t* ws, uvws__role_t role, uvws__state_t state,
                      const plan_t* plan, const char* url,
                      uvws__conn_t** result) {
   uvws__conn_t* conn;
-  uvws__settings_t* settings = uvws__settings_for_client(&plan->options);
-  if (settings == NULL) return UV_ENOMEM;
-  int status = uvws__conn_new(ws, role, state, settings, &conn);
+  uvws__settings_t* settings;
+  int status = uvws__settings_for_client(&plan->options, &settings);
+  if (status != 0) return status;
+  status = uvws__conn_new(ws, role, state, settings, &conn);
   uvws__settings_unref(settings);
   if (status != 0) return status;
   if (url != NULL) conn->url = uvws__strndup(url, strlen(url));

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "alloc.h"
+#include "deflate.h"
 #include "error.h"
 #include "flow.h"
 #include "inbound.h"
@@ -350,6 +351,7 @@ static void stop_messages(uvws__conn_t* conn) {
 /* RFC 6455, 7.1.1: the server closes the TCP connection first, the client waits
  * for that; whoever fails the connection (7.1.7) does not wait to be told. */
 static void linger(uvws__conn_t* conn) {
+  uvws__receiver_discard(&conn->receiver);
   bool half_close = conn->is_server || conn->status != 0;
   await_end(conn);
   uvws__stream_linger(conn->stream, half_close, conn->settings->max_discard);
@@ -397,6 +399,7 @@ static void on_left(void* arg) {
 static void leave(uvws__conn_t* conn) {
   uvws__loop_t* loop = conn->loop;
   uvws__stats_add_to_loop(conn);
+  uvws__deflate_end(conn);
   *conn->link = conn->next;
   if (conn->next != NULL) conn->next->link = conn->link;
   conn->link = NULL;
@@ -450,6 +453,7 @@ static void free_conn(uvws__conn_t* conn) {
 }
 
 void uvws__conn_abandon(uvws__conn_t* conn) {
+  uvws__deflate_end(conn);
   if (conn->loop != NULL) uvws__loop_leave(conn->loop, NULL, NULL);
   free_conn(conn);
 }

@@ -50,6 +50,7 @@ struct uvws__conn_s {
   uvws__settings_t* settings;
   struct uvws__server_s* server;   /* that has accepted it, or NULL */
   struct uvws__opening_s* opening; /* NULL once open */
+  struct uvws__deflate_s* deflate; /* permessage-deflate, or NULL */
   uvws__tls_result_t* tls;         /* once the stream is gone; or NULL */
   struct uvws__ping_s* ping;       /* the last one sent, unanswered */
   struct uvws__pong_s* pong;       /* waits for the one before to be sent */
@@ -84,6 +85,7 @@ struct uvws__conn_s {
   bool full;    /* the queue passed its high-water mark: `drain` is to come */
   bool starved; /* the budget refused a send: the same */
   bool read_stopped;
+  bool paused;  /* enough was inflated in this turn: `resume` is put off */
   bool holding; /* the loop, by uvws__loop_hold() */
 
   /* liveness.c: times are uv_now(), which may wrap */

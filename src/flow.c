@@ -218,6 +218,7 @@ void uvws__flow_hold(uvws__conn_t* conn, const uint8_t* data, size_t len) {
 static void on_resume(uvws__deferred_t* deferred) {
   uvws__conn_t* conn = UVWS__CONTAINER_OF(deferred, uvws__conn_t, resume);
   struct uvws__held_s* held = conn->held;
+  conn->paused = false;
   if (held != NULL) {
     size_t start = held->start;
     held->start = held->len;
@@ -226,9 +227,12 @@ static void on_resume(uvws__deferred_t* deferred) {
       uvws__free(held);
       conn->held = NULL;
     }
+  } else if (conn->receiver.has_more) {
+    uvws__conn_receive(conn, NULL, 0);
   }
-  if (conn->read_stopped || (conn->state != UVWS__STATE_OPEN &&
-                             conn->state != UVWS__STATE_CLOSE_SENT))
+  if (conn->read_stopped || conn->paused ||
+      (conn->state != UVWS__STATE_OPEN &&
+       conn->state != UVWS__STATE_CLOSE_SENT))
     return;
   int status = uvws__stream_read_start(conn->stream);
   if (status == 0) return;

@@ -15,6 +15,8 @@
  * standard, section 4, "when a WebSocket message has been received", step 1.
  * Pings and the peer's close frame still mean something. */
 
+static const uint64_t INFLATED_PER_TURN = 1024 * 1024;
+
 /* A message on its way to the user. */
 typedef struct delivery_s {
   uvws_message_t message; /* first: the user gets a pointer to it */
@@ -107,7 +109,8 @@ static void on_close(uvws__conn_t* conn, const uvws__received_t* received) {
 }
 
 static bool is_receiving(const uvws__conn_t* conn) {
-  return (conn->state == UVWS__STATE_OPEN && !conn->read_stopped) ||
+  return (conn->state == UVWS__STATE_OPEN && !conn->read_stopped &&
+          !conn->paused) ||
          conn->state == UVWS__STATE_CLOSE_SENT;
 }
 
@@ -134,6 +137,18 @@ static void check_fragments(uvws__conn_t* conn) {
   conn->receiver.tiny = 0;
   check_rate(conn, &conn->fragments, n, conn->settings->max_fragment_rate,
              UVWS__FAIL_FRAGMENT_RATE);
+}
+
+/* A read of 64 KiB may inflate to 64 MiB, and libuv reads again at once: the
+ * loop's other sockets would wait for all of it. */
+static void pause_if_enough(uvws__conn_t* conn) {
+  if (conn->receiver.inflated < INFLATED_PER_TURN ||
+      conn->state != UVWS__STATE_OPEN || conn->read_stopped)
+    return;
+  conn->receiver.inflated = 0;
+  conn->paused = true;
+  uvws__stream_read_stop(conn->stream);
+  uvws__loop_defer(conn->loop, &conn->resume);
 }
 
 void uvws__conn_receive(uvws__conn_t* conn, uint8_t* data, size_t len) {
@@ -164,6 +179,11 @@ void uvws__conn_receive(uvws__conn_t* conn, uint8_t* data, size_t len) {
         break;
     }
     check_fragments(conn);
+    pause_if_enough(conn);
   }
-  if (conn->state == UVWS__STATE_OPEN) uvws__flow_hold(conn, data, len);
+  if (conn->state != UVWS__STATE_OPEN) return;
+  if (uvws__receiver_keep(&conn->receiver))
+    uvws__flow_hold(conn, data, len);
+  else
+    uvws__conn_fail(conn, UVWS__FAIL_NO_MEMORY);
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "alloc.h"
+#include "deflate.h"
 #include "error.h"
 #include "options.h"
 
@@ -36,6 +37,7 @@ void uvws__opening_free(uvws__opening_t* opening) {
     uvws__free(opening->protocols[i]);
   uvws__free(opening->protocols);
   uvws__free(opening->fields);
+  uvws__free(opening->extensions);
   uvws__free(opening->request.data);
   uvws__free(opening->rest);
   uvws__free(opening->server_name);
@@ -117,7 +119,13 @@ int uvws__opening_prepare(uvws__opening_t* opening, const uvws__url_t* url,
                           const uvws__field_t* fields, uvws_tls_t* tls) {
   uvws__conn_t* conn = opening->conn;
   uint8_t nonce[UVWS__NONCE_SIZE];
+  const uvws__deflate_plan_t* deflate = conn->settings->deflate;
+  if (deflate != NULL) {
+    opening->extensions = uvws__deflate_offer(deflate->wishes, deflate->n);
+    if (opening->extensions == NULL) return UV_ENOMEM;
+  }
   uvws__offer_t offer = {
+      .extensions = opening->extensions,
       .target = url->target,
       .authority = url->authority,
       .username = url->has_userinfo ? url->username : NULL,
@@ -212,9 +220,12 @@ static uvws__failure_t agree(uvws__opening_t* opening) {
   uvws__offer_t offer = {
       .protocols = (const char* const*)opening->protocols,
       .n_protocols = opening->n_protocols,
+      .extensions = opening->extensions,
   };
   uvws__failure_t failure = uvws__handshake_check_response(
       opening->head, &offer, opening->key, &agreement);
+  if (failure == UVWS__OK && agreement.extensions[0] != '\0')
+    failure = uvws__deflate_take_answer(conn, agreement.extensions);
   if (failure != UVWS__OK || agreement.protocol[0] == '\0') return failure;
   conn->protocol =
       uvws__strndup(agreement.protocol, strlen(agreement.protocol));
@@ -273,8 +284,9 @@ static uvws__failure_t accept_request(uvws__opening_t* opening) {
     conn->protocol = uvws__strndup(protocol, strlen(protocol));
     if (conn->protocol == NULL) return UVWS__FAIL_NO_MEMORY;
   }
+  if (!uvws__deflate_accept(conn, opening->head)) return UVWS__FAIL_NO_MEMORY;
   if (!queue(conn->stream,
-             uvws__handshake_response(opening->head, protocol, NULL,
+             uvws__handshake_response(opening->head, protocol, conn->extensions,
                                       opening->fields, opening->n_fields)))
     return UVWS__FAIL_NO_MEMORY;
   conn->http_status = 101;

@@ -19,6 +19,7 @@ typedef struct uvws__opening_s {
   char* pipe;           /* or NULL */
   uvws__head_t* head;   /* of the other side */
   uvws__text_t request; /* client: until it is sent */
+  char* extensions;     /* client: as offered; or NULL */
   char** protocols;     /* client: as offered; adopted server: as spoken */
   unsigned n_protocols;
   uvws__field_t* fields; /* adopted server: for its response */

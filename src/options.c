@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "alloc.h"
+#include "deflate.h"
 #include "protocol/handshake.h"
 
 /* Every options struct begins with its size as the caller's header has it, so
@@ -49,6 +50,14 @@ static const uvws_adopt_options_t adopt_defaults = {
     .size = sizeof(uvws_adopt_options_t),
 };
 
+static const uvws_deflate_options_t deflate_defaults = {
+    .size = sizeof(uvws_deflate_options_t),
+    .level = 6,
+    .memory_level = 8,
+    .threshold = 1024,
+    .idle_timeout = 10000,
+};
+
 static const uvws_accept_options_t accept_defaults = {
     .size = sizeof(uvws_accept_options_t),
 };
@@ -76,6 +85,11 @@ void uvws_accept_options_init_sized(uvws_accept_options_t* options,
 
 void uvws_adopt_options_init_sized(uvws_adopt_options_t* options, size_t size) {
   uvws__init_sized(options, size, &adopt_defaults, sizeof(adopt_defaults));
+}
+
+void uvws_deflate_options_init_sized(uvws_deflate_options_t* options,
+                                     size_t size) {
+  uvws__init_sized(options, size, &deflate_defaults, sizeof(deflate_defaults));
 }
 
 int uvws__read_sized(void* to, const void* from, const void* defaults,
@@ -108,6 +122,12 @@ int uvws__adopt_options_read(uvws_adopt_options_t* to,
   return uvws__read_sized(to, from, &adopt_defaults, sizeof(adopt_defaults));
 }
 
+int uvws__deflate_options_read(uvws_deflate_options_t* to,
+                               const uvws_deflate_options_t* from) {
+  return uvws__read_sized(to, from, &deflate_defaults,
+                          sizeof(deflate_defaults));
+}
+
 /* Both roles' options have members of the same names. */
 #define SETTINGS_OF(options)                                                 \
   (uvws__settings_t) {                                                       \
@@ -126,19 +146,33 @@ int uvws__adopt_options_read(uvws_adopt_options_t* to,
     .send_timeout = (options)->send_timeout,                                 \
   }
 
-uvws__settings_t* uvws__settings_for_client(const uvws_options_t* options) {
-  uvws__settings_t* settings = uvws__malloc(sizeof(*settings));
-  if (settings == NULL) return NULL;
-  *settings = SETTINGS_OF(options);
-  settings->connect_timeout = options->connect_timeout;
-  return settings;
+/* Takes over what was allocated. */
+static int finish(uvws__settings_t* settings,
+                  const uvws_deflate_options_t* deflate,
+                  uvws__settings_t** result) {
+  int status = settings == NULL
+                   ? UV_ENOMEM
+                   : uvws__deflate_plan_read(deflate, &settings->deflate);
+  *result = status == 0 ? settings : NULL;
+  if (status != 0) uvws__free(settings);
+  return status;
 }
 
-uvws__settings_t* uvws__settings_for_server(
-    const uvws_server_options_t* options) {
+int uvws__settings_for_client(const uvws_options_t* options,
+                              uvws__settings_t** result) {
+  uvws__settings_t* settings = uvws__malloc(sizeof(*settings));
+  if (settings != NULL) {
+    *settings = SETTINGS_OF(options);
+    settings->connect_timeout = options->connect_timeout;
+  }
+  return finish(settings, options->deflate, result);
+}
+
+int uvws__settings_for_server(const uvws_server_options_t* options,
+                              uvws__settings_t** result) {
   uvws__settings_t* settings = uvws__malloc(sizeof(*settings));
   if (settings != NULL) *settings = SETTINGS_OF(options);
-  return settings;
+  return finish(settings, options->deflate, result);
 }
 
 uvws__settings_t* uvws__settings_ref(uvws__settings_t* settings) {
@@ -147,7 +181,9 @@ uvws__settings_t* uvws__settings_ref(uvws__settings_t* settings) {
 }
 
 void uvws__settings_unref(uvws__settings_t* settings) {
-  if (settings != NULL && --settings->refs == 0) uvws__free(settings);
+  if (settings == NULL || --settings->refs > 0) return;
+  uvws__deflate_plan_free(settings->deflate);
+  uvws__free(settings);
 }
 
 int uvws__fields_read(const uvws_header_t* headers, unsigned n,

@@ -8,8 +8,11 @@
 #include "protocol/message.h"
 #include "uvws.h"
 
+struct uvws__deflate_plan_s;
+
 typedef struct uvws__settings_s {
   unsigned refs;
+  struct uvws__deflate_plan_s* deflate; /* or NULL */
   uvws__limits_t limits;
   uint64_t max_discard;
   uint32_t max_head;
@@ -28,10 +31,12 @@ typedef struct uvws__settings_s {
   uint32_t send_timeout;
 } uvws__settings_t;
 
-/* NULL when there is no memory; one reference is the caller's. */
-uvws__settings_t* uvws__settings_for_client(const uvws_options_t* options);
-uvws__settings_t* uvws__settings_for_server(
-    const uvws_server_options_t* options);
+/* One reference is the caller's. UV_EINVAL when what is asked of compression
+ * makes no sense, UV_ENOMEM. */
+int uvws__settings_for_client(const uvws_options_t* options,
+                              uvws__settings_t** settings);
+int uvws__settings_for_server(const uvws_server_options_t* options,
+                              uvws__settings_t** settings);
 uvws__settings_t* uvws__settings_ref(uvws__settings_t* settings);
 void uvws__settings_unref(uvws__settings_t* settings);
 
@@ -56,6 +61,8 @@ int uvws__fields_read(const uvws_header_t* headers, unsigned n,
 
 /* Headers that are allowed, as one block; not NULL for none. */
 uvws__field_t* uvws__fields_copy(const uvws_header_t* headers, unsigned n);
+int uvws__deflate_options_read(uvws_deflate_options_t* to,
+                               const uvws_deflate_options_t* from);
 int uvws__adopt_options_read(uvws_adopt_options_t* to,
                              const uvws_adopt_options_t* from);
 

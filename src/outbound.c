@@ -4,6 +4,7 @@
 
 #include "alloc.h"
 #include "blob.h"
+#include "deflate.h"
 #include "flow.h"
 #include "protocol/close-code.h"
 #include "protocol/mask.h"
@@ -67,12 +68,20 @@ static int send_control(uvws__conn_t* conn, uint8_t opcode, const void* data,
   return 0;
 }
 
+/* Where a frame with a header of that size is built. */
+static uint8_t* reserve(uvws__conn_t* conn, const uvws__outgoing_t* out,
+                        size_t header) {
+  return out->packed ? uvws__stream_reserve_whole(
+                           conn->stream, header + out->len, out->counts)
+                     : uvws__stream_reserve(conn->stream, header, out->len);
+}
+
 static int send_masked(uvws__conn_t* conn, const uvws__outgoing_t* out) {
   uint8_t mask[4];
   int status = uvws__loop_random(conn->loop, mask, sizeof(mask));
   if (status != 0) return status;
   size_t size = uvws__frame_header_size(out->len, true);
-  uint8_t* room = uvws__stream_reserve(conn->stream, size, out->len);
+  uint8_t* room = reserve(conn, out, size);
   if (room == NULL) return UV_ENOMEM;
   uvws__frame_header_write(room, out->first_byte, out->len, mask);
   room += size;
@@ -97,11 +106,12 @@ static int send_plain(uvws__conn_t* conn, uvws__outgoing_t* out) {
   if (out->len >= DIRECT_MIN && (out->blob != NULL || out->borrowed))
     return uvws__stream_refer(conn->stream, header, size, out->bufs, out->n,
                               out->blob == NULL ? NULL : &uvws__blob_keeper,
-                              out->blob);
+                              out->blob, out->counts);
   if (out->len >= DIRECT_MIN)
     return uvws__stream_send(conn->stream, header, size,
-                             (const uint8_t*)out->bufs->base, out->len);
-  uint8_t* room = uvws__stream_reserve(conn->stream, size, out->len);
+                             (const uint8_t*)out->bufs->base, out->len,
+                             out->counts);
+  uint8_t* room = reserve(conn, out, size);
   if (room == NULL) return UV_ENOMEM;
   memcpy(room, header, size);
   room += size;
@@ -124,11 +134,18 @@ int uvws__check_send(uvws_t* ws, uint64_t len, bool in_parts) {
 
 int uvws__conn_send(uvws__conn_t* conn, uvws__outgoing_t* out) {
   if (conn->stream->write_status != 0) return conn->stream->write_status;
+  uvws__outgoing_t packed = {.packed = false};
   int status = uvws__flow_admit(conn, out->len);
   if (status != 0) return status;
-  status = is_client(conn) ? send_masked(conn, out) : send_plain(conn, out);
+  if (uvws__deflate_wants(conn, out->len, out->flags) &&
+      uvws__deflate_pack(conn, out, &packed, &status))
+    out = &packed;
+  if (status == 0)
+    status = is_client(conn) ? send_masked(conn, out) : send_plain(conn, out);
+  if (packed.packed && status != 0) uvws__deflate_forget(conn);
+  uvws__deflate_unpack(&packed);
   if (status != 0) return status;
-  conn->ws->buffered_amount += out->len;
+  conn->ws->buffered_amount += packed.packed ? packed.counts : out->len;
   conn->messages_sent += (out->first_byte & UVWS__FIN) != 0;
   queued(conn, out->first_byte, out->len);
   uvws__flow_queued(conn);

@@ -13,6 +13,11 @@ typedef struct uvws__outgoing_s {
   size_t len;          /* of all of them */
   uvws_blob_t* blob;   /* what they belong to, or NULL */
   bool borrowed;       /* they stay until they are sent or lost */
+  bool packed;         /* it was compressed, from `counts` bytes */
+  unsigned flags;      /* of the caller: UVWS_COMPRESS, UVWS_NO_COMPRESS */
+  size_t counts;       /* packed: towards bufferedAmount */
+  uv_buf_t own;        /* packed: what bufs points to */
+  uint8_t* owned;      /* packed: to be freed; or NULL */
   uint8_t header_size; /* of the header as a server sends it; 0: not made yet */
   uint8_t header[UVWS__FRAME_HEADER_MAX];
 } uvws__outgoing_t;

@@ -73,12 +73,42 @@ static size_t size_of_address(const struct sockaddr* address) {
                                         : sizeof(struct sockaddr_in);
 }
 
+/* A list, of which each may be of an older or newer version. What has no size
+ * has no `next` either: uvws_connect() will refuse it. */
+static const uvws_deflate_options_t* next_deflate(
+    const uvws_deflate_options_t* deflate) {
+  return deflate->size > offsetof(uvws_deflate_options_t, next) ? deflate->next
+                                                                : NULL;
+}
+
+static size_t size_of_deflate(const uvws_deflate_options_t* deflate) {
+  size_t n = 0;
+  for (; deflate != NULL; deflate = next_deflate(deflate)) n++;
+  return n * sizeof(*deflate);
+}
+
+static const uvws_deflate_options_t* put_deflate(
+    char** at, const uvws_deflate_options_t* from) {
+  uvws_deflate_options_t* first = (uvws_deflate_options_t*)*at;
+  uvws_deflate_options_t* to = first;
+  if (from == NULL) return NULL;
+  for (; from != NULL; from = next_deflate(from)) {
+    uvws_deflate_options_init(to);
+    if (copy_sized(to, sizeof(*to), from) != 0) to->size = 0;
+    to->next = next_deflate(from) == NULL ? NULL : to + 1;
+    to++;
+  }
+  *at = (char*)to;
+  return first;
+}
+
 static size_t size_of_options(const uvws_options_t* options) {
   size_t size = options->n_protocols * sizeof(*options->protocols) +
                 options->n_headers * sizeof(*options->headers) +
                 size_of(options->origin) + size_of(options->pipe) +
                 size_of(options->server_name) + size_of(options->proxy);
   if (options->local_address != NULL) size += sizeof(struct sockaddr_storage);
+  size += size_of_deflate(options->deflate);
   for (unsigned i = 0; i < options->n_protocols; i++)
     size += size_of(options->protocols[i]);
   for (unsigned i = 0; i < options->n_headers; i++)
@@ -95,6 +125,7 @@ static void keep_options(uvws_options_t* options, char* at) {
     options->local_address = (struct sockaddr*)at;
     at += sizeof(struct sockaddr_storage);
   }
+  options->deflate = put_deflate(&at, options->deflate);
   uvws_header_t* headers = (uvws_header_t*)at;
   const char** protocols = (const char**)(headers + options->n_headers);
   at = (char*)(protocols + options->n_protocols);

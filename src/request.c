@@ -3,6 +3,7 @@
 
 #include "alloc.h"
 #include "connection.h"
+#include "deflate.h"
 #include "error.h"
 #include "opening.h"
 #include "protocol/handshake.h"
@@ -408,8 +409,9 @@ static int prepare(uvws_request_t* request,
                    const uvws_accept_options_t* options,
                    const uvws__field_t* fields, uvws__conn_t* conn) {
   const char* protocol = options->protocol;
+  if (!uvws__deflate_accept(conn, request->head)) return UV_ENOMEM;
   uvws__text_t response = uvws__handshake_response(
-      request->head, protocol, NULL, fields, options->n_headers);
+      request->head, protocol, conn->extensions, fields, options->n_headers);
   uint8_t* room = NULL;
   conn->url = make_url(request);
   if (protocol != NULL)

@@ -1,6 +1,7 @@
 #include "sending.h"
 
 #include "alloc.h"
+#include "deflate.h"
 #include "flow.h"
 #include "outbound.h"
 #include "protocol/utf8.h"
@@ -14,7 +15,8 @@ static const unsigned PULLS = 4; /* in one turn, then others have theirs */
 struct uvws__sending_s {
   uint8_t opcode; /* of the next part */
   bool check_text;
-  bool paused; /* the source has nothing yet */
+  bool paused;    /* the source has nothing yet */
+  unsigned flags; /* of all frames: compressed, or not */
   uvws__utf8_t utf8;
   uvws_source_cb source; /* NULL: the parts come by calls */
   void* arg;
@@ -39,6 +41,8 @@ static int begin(uvws_t* ws, unsigned flags, uvws_source_cb source, void* arg) {
   *sending = (struct uvws__sending_s){
       .opcode = flags & UVWS_TEXT ? UVWS__OP_TEXT : UVWS__OP_BINARY,
       .check_text = (flags & UVWS_TEXT) && !(flags & UVWS_UTF8_CHECKED),
+      .flags = uvws__deflate_wants(conn, UINT64_MAX, flags) ? UVWS_COMPRESS
+                                                            : UVWS_NO_COMPRESS,
       .source = source,
       .arg = arg,
   };
@@ -60,6 +64,7 @@ static int send_part(uvws__conn_t* conn, const void* data, size_t len,
       .bufs = &buf,
       .n = 1,
       .len = len,
+      .flags = sending->flags,
   };
   int status = uvws__conn_send(conn, &out);
   if (status != 0) return status;

@@ -194,9 +194,8 @@ int uvws_server_init(uv_loop_t* loop, uvws_server_t* shell,
     return UV_EINVAL;
   uvws__server_t* server = uvws__calloc(1, sizeof(*server));
   if (server == NULL) return UV_ENOMEM;
-  server->settings = uvws__settings_for_server(&options);
-  status = server->settings == NULL ? UV_ENOMEM
-                                    : uvws__loop_enter(loop, &server->loop);
+  status = uvws__settings_for_server(&options, &server->settings);
+  if (status == 0) status = uvws__loop_enter(loop, &server->loop);
   if (status != 0) {
     uvws__settings_unref(server->settings);
     uvws__free(server);

@@ -82,7 +82,8 @@ void uvws__stats_trace_header(uvws__receiver_t* receiver) {
   const uvws__parser_t* parser = &receiver->parser;
   uvws_trace_t trace = {
       .kind = UVWS_TRACE_FRAME_RECEIVED,
-      .first_byte = parser->opcode | (parser->fin ? UVWS__FIN : 0),
+      .first_byte = parser->opcode | (parser->fin ? UVWS__FIN : 0) |
+                    (parser->rsv1 ? UVWS__RSV1 : 0),
       .masked = parser->role == UVWS__SERVER,
       .len = parser->remaining,
   };

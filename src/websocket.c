@@ -44,7 +44,8 @@ int uvws_init(uv_loop_t* loop, uvws_t* ws, const uvws_events_t* events) {
 bool uvws__flags_are_valid(unsigned flags) {
   unsigned type = flags & (UVWS_TEXT | UVWS_BINARY);
   return (type == UVWS_TEXT || type == UVWS_BINARY) &&
-         !(flags & ~(unsigned)(UVWS_TEXT | UVWS_BINARY | UVWS_UTF8_CHECKED));
+         !(flags & ~(unsigned)(UVWS_TEXT | UVWS_BINARY | UVWS_UTF8_CHECKED |
+                               UVWS_COMPRESS | UVWS_NO_COMPRESS));
 }
 
 static bool has_utf8_to_check(unsigned flags) {
@@ -67,7 +68,7 @@ int uvws_send(uvws_t* ws, const void* data, size_t len, unsigned flags) {
   int status = uvws__check_send(ws, len, false);
   if (status != 0) return status;
   uv_buf_t buf = {(char*)data, len};
-  uvws__outgoing_t out = {whole(flags), &buf, 1, len, .blob = NULL};
+  uvws__outgoing_t out = {whole(flags), &buf, 1, len, .flags = flags};
   return uvws__conn_send(conn_of(ws), &out);
 }
 
@@ -81,7 +82,8 @@ static int check_blob(uvws_blob_t* blob, unsigned flags) {
 static uvws__outgoing_t message_of(uvws_blob_t* blob, unsigned flags,
                                    uv_buf_t* buf) {
   *buf = (uv_buf_t){(char*)uvws_blob_data(blob), uvws_blob_size(blob)};
-  return (uvws__outgoing_t){whole(flags), buf, 1, buf->len, .blob = blob};
+  return (uvws__outgoing_t){whole(flags), buf,          1,
+                            buf->len,     .blob = blob, .flags = flags};
 }
 
 static int send_one(uvws_t* ws, uvws__outgoing_t* out) {
@@ -156,7 +158,8 @@ int uvws_write(uvws_write_t* req, uvws_t* ws, const uv_buf_t bufs[], unsigned n,
   int status = uvws__check_send(ws, len, false);
   if (status != 0) return status;
   uvws__conn_t* conn = conn_of(ws);
-  uvws__outgoing_t out = {whole(flags), bufs, n, (size_t)len, .borrowed = true};
+  uvws__outgoing_t out = {whole(flags),     bufs,          n, (size_t)len,
+                          .borrowed = true, .flags = flags};
   status = uvws__conn_send(conn, &out);
   if (status == 0) uvws__flow_await(conn, req, cb);
   return status;

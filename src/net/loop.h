@@ -30,10 +30,11 @@ typedef struct uvws__deferred_s {
 } uvws__deferred_t;
 
 /* Of a piece of output: `head` bytes that bufferedAmount does not count, then
- * `body` bytes that it does. */
+ * `body` bytes that it does; behind them `whole` is counted at once. */
 typedef struct uvws__mark_s {
   uint64_t head;
   uint64_t body;
+  uint64_t whole;
 } uvws__mark_t;
 
 /* Small frames of one socket that leave in one write. */
@@ -63,7 +64,9 @@ typedef struct uvws__loop_s {
   struct uvws__claim_s* claims;    /* in the order in which they were made */
   struct uvws__post_s* posts;      /* from any thread, under the lock */
   struct uvws__post_s** posts_end;
-  uint64_t totals[6];  /* of src/stats.c: of those that are gone */
+  uint64_t totals[6];        /* of src/stats.c: of those that are gone */
+  struct uvws__pool_s* pool; /* of src/deflate.c, or NULL */
+  void (*free_pool)(void* pool);
   void (*left)(void*); /* the last user's, once the handles are closed */
   void* left_arg;
   uv_thread_t thread;

@@ -71,9 +71,8 @@ static bool make_mark_room(uvws__outbox_t* outbox, unsigned more) {
   return true;
 }
 
-static void add_mark(uvws__outbox_t* outbox, uint64_t head, uint64_t body) {
-  outbox->marks[outbox->first_mark + outbox->n_marks++] =
-      (uvws__mark_t){head, body};
+static void add_mark(uvws__outbox_t* outbox, const uvws__mark_t* mark) {
+  outbox->marks[outbox->first_mark + outbox->n_marks++] = *mark;
 }
 
 static void add_chunk(uvws__outbox_t* outbox, uvws__chunk_t* chunk) {
@@ -112,11 +111,12 @@ static uint8_t* make_byte_room(uvws__outbox_t* outbox, size_t len, size_t min) {
   return room;
 }
 
-uint8_t* uvws__outbox_reserve(uvws__outbox_t* outbox, size_t head,
-                              size_t body) {
+uint8_t* uvws__outbox_reserve(uvws__outbox_t* outbox,
+                              const uvws__mark_t* mark) {
+  size_t head = (size_t)mark->head, body = (size_t)mark->body;
   if (body > SIZE_MAX - head || !make_mark_room(outbox, 1)) return NULL;
   uint8_t* room = make_byte_room(outbox, head + body, CHUNK_MIN);
-  if (room != NULL) add_mark(outbox, head, body);
+  if (room != NULL) add_mark(outbox, mark);
   return room;
 }
 
@@ -127,8 +127,9 @@ bool uvws__outbox_append(uvws__outbox_t* outbox, const uint8_t* bytes,
   uint8_t* room = make_byte_room(outbox, len, CHUNK_MIN);
   if (room == NULL) return false;
   memcpy(room, bytes, len);
-  for (unsigned i = 0; i < n_marks; i++)
-    add_mark(outbox, marks[i].head, marks[i].body);
+  memcpy(outbox->marks + outbox->first_mark + outbox->n_marks, marks,
+         n_marks * sizeof(*marks));
+  outbox->n_marks += n_marks;
   return true;
 }
 
@@ -152,7 +153,8 @@ static uvws__chunk_t* new_references(const uv_buf_t* body, unsigned n) {
 
 bool uvws__outbox_refer(uvws__outbox_t* outbox, const uint8_t* head,
                         size_t head_len, const uv_buf_t* body, unsigned n,
-                        const uvws__keeper_t* keeper, void* object) {
+                        const uvws__keeper_t* keeper, void* object,
+                        uint64_t whole) {
   uvws__chunk_t* list = new_references(body, n);
   uint8_t* room = NULL;
   uint64_t body_len = 0;
@@ -172,7 +174,9 @@ bool uvws__outbox_refer(uvws__outbox_t* outbox, const uint8_t* head,
     add_chunk(outbox, chunk);
   }
   outbox->unsent_bytes += body_len;
-  add_mark(outbox, head_len, body_len);
+  uvws__mark_t mark = {head_len, body_len, 0};
+  if (whole != 0) mark = (uvws__mark_t){head_len + body_len, 0, whole};
+  add_mark(outbox, &mark);
   return true;
 }
 
@@ -201,6 +205,7 @@ uint64_t uvws__marks_take(uvws__mark_t* marks, unsigned* first, unsigned* n,
     bytes -= body;
     total += body;
     if (mark->head + mark->body > 0) break;
+    total += mark->whole;
     ++*first;
     --*n;
   }

@@ -30,14 +30,15 @@ typedef struct uvws__outbox_s {
 uvws__outbox_t* uvws__outbox_new(void);
 void uvws__outbox_free(uvws__outbox_t* outbox);
 
-/* Adds a piece of head + body bytes. Contiguous room for all of it, or NULL. */
-uint8_t* uvws__outbox_reserve(uvws__outbox_t* outbox, size_t head, size_t body);
+/* Adds a piece. Contiguous room for all of its head + body bytes, or NULL. */
+uint8_t* uvws__outbox_reserve(uvws__outbox_t* outbox, const uvws__mark_t* mark);
 
 /* Adds a piece whose body stays where it is: kept by a reference to `object`,
- * or, without a keeper, by whoever asked. */
+ * or, without a keeper, by whoever asked. With `whole` it counts as that. */
 bool uvws__outbox_refer(uvws__outbox_t* outbox, const uint8_t* head,
                         size_t head_len, const uv_buf_t* body, unsigned n,
-                        const uvws__keeper_t* keeper, void* object);
+                        const uvws__keeper_t* keeper, void* object,
+                        uint64_t whole);
 
 /* Adds a copy of bytes that were marked elsewhere. */
 bool uvws__outbox_append(uvws__outbox_t* outbox, const uint8_t* bytes,

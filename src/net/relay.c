@@ -57,7 +57,7 @@ static void on_read(uvws__stream_t* stream, uint8_t* data, size_t len) {
   const uvws__relay_t* relay = stream->owner;
   uvws__stream_t* to = other_of(stream);
   if (relay->mute && !is_outer(stream)) return;
-  int status = uvws__stream_send(to, data, len, data, 0);
+  int status = uvws__stream_send(to, data, len, data, 0, 0);
   if (status != 0)
     fail(stream->owner, status);
   else if (uvws__stream_queue_size(to) > QUEUE_MAX)
@@ -176,7 +176,7 @@ int uvws__relay_new(uvws__stream_t* outer, const uint8_t* rest, size_t len,
   /* What goes wrong now comes as the inner stream's end. */
   status = start(relay);
   if (status == 0 && len > 0)
-    status = uvws__stream_send(relay->sides[LOCAL], rest, len, rest, 0);
+    status = uvws__stream_send(relay->sides[LOCAL], rest, len, rest, 0, 0);
   if (status != 0) fail(relay, status);
   return 0;
 }

@@ -183,14 +183,14 @@ static void flush_own_cork(uvws__stream_t* stream) {
   if (stream->loop->cork.owner == stream) flush_cork(stream->loop);
 }
 
-static uint8_t* reserve_in_cork(uvws__stream_t* stream, size_t head,
-                                size_t body) {
+static uint8_t* reserve_in_cork(uvws__stream_t* stream,
+                                const uvws__mark_t* mark) {
   uvws__cork_t* cork = &stream->loop->cork;
   uint8_t* room = cork->bytes + cork->len;
   cork->owner = stream;
-  cork->len += head + body;
-  cork->body += body;
-  cork->marks[cork->n_marks++] = (uvws__mark_t){head, body};
+  cork->len += (size_t)(mark->head + mark->body);
+  cork->body += mark->body + mark->whole;
+  cork->marks[cork->n_marks++] = *mark;
   return room;
 }
 
@@ -291,8 +291,8 @@ static void start_write(uvws__stream_t* stream) {
 
 /* ---- output: what the owner calls ---- */
 
-uint8_t* uvws__stream_reserve(uvws__stream_t* stream, size_t head,
-                              size_t body) {
+static uint8_t* reserve(uvws__stream_t* stream, const uvws__mark_t* mark) {
+  size_t head = (size_t)mark->head, body = (size_t)mark->body;
   uvws__cork_t* cork = &stream->loop->cork;
   uint8_t* room = NULL;
   bool small = head <= CORK_PIECE && body <= CORK_PIECE - head;
@@ -301,9 +301,9 @@ uint8_t* uvws__stream_reserve(uvws__stream_t* stream, size_t head,
        sizeof(cork->bytes) - cork->len < head + body))
     flush_cork(stream->loop);
   if (small && stream->outbox == NULL && stream->write_status == 0)
-    room = reserve_in_cork(stream, head, body);
+    room = reserve_in_cork(stream, mark);
   else if (ensure_outbox(stream))
-    room = uvws__outbox_reserve(stream->outbox, head, body);
+    room = uvws__outbox_reserve(stream->outbox, mark);
   if (room == NULL) {
     drop_empty_outbox(stream);
     return NULL;
@@ -313,14 +313,34 @@ uint8_t* uvws__stream_reserve(uvws__stream_t* stream, size_t head,
   return room;
 }
 
+uint8_t* uvws__stream_reserve(uvws__stream_t* stream, size_t head,
+                              size_t body) {
+  uvws__mark_t mark = {head, body, 0};
+  return reserve(stream, &mark);
+}
+
+uint8_t* uvws__stream_reserve_whole(uvws__stream_t* stream, size_t size,
+                                    uint64_t whole) {
+  uvws__mark_t mark = {size, 0, whole};
+  return reserve(stream, &mark);
+}
+
+/* A piece that counts as a whole has no body. */
+static uvws__mark_t mark_of(size_t head, uint64_t body, uint64_t whole) {
+  return whole == 0 ? (uvws__mark_t){head, body, 0}
+                    : (uvws__mark_t){head + body, 0, whole};
+}
+
 /* Memory for what the kernel may leave is found before it is given anything: a
  * frame of which half is sent cannot be refused any more. */
 int uvws__stream_send(uvws__stream_t* stream, const uint8_t* head,
-                      size_t head_len, const uint8_t* body, size_t body_len) {
+                      size_t head_len, const uint8_t* body, size_t body_len,
+                      uint64_t whole) {
   flush_own_cork(stream);
   if (!ensure_outbox(stream)) return UV_ENOMEM;
   uvws__outbox_t* outbox = stream->outbox;
-  uint8_t* room = uvws__outbox_reserve(outbox, head_len, body_len);
+  uvws__mark_t mark = mark_of(head_len, body_len, whole);
+  uint8_t* room = uvws__outbox_reserve(outbox, &mark);
   if (room == NULL) {
     drop_empty_outbox(stream);
     return UV_ENOMEM;
@@ -358,11 +378,12 @@ int uvws__stream_send(uvws__stream_t* stream, const uint8_t* head,
 
 int uvws__stream_refer(uvws__stream_t* stream, const uint8_t* head,
                        size_t head_len, const uv_buf_t* body, unsigned n,
-                       const uvws__keeper_t* keeper, void* object) {
+                       const uvws__keeper_t* keeper, void* object,
+                       uint64_t whole) {
   flush_own_cork(stream);
   if (!ensure_outbox(stream) ||
       !uvws__outbox_refer(stream->outbox, head, head_len, body, n, keeper,
-                          object)) {
+                          object, whole)) {
     drop_empty_outbox(stream);
     return UV_ENOMEM;
   }

@@ -94,6 +94,11 @@ void uvws__stream_read_stop(uvws__stream_t* stream);
  * the read callback or the turn ends. */
 uint8_t* uvws__stream_reserve(uvws__stream_t* stream, size_t head, size_t body);
 
+/* The same for a piece of `size` bytes that counts as `whole` bytes, once all
+ * of it is sent. */
+uint8_t* uvws__stream_reserve_whole(uvws__stream_t* stream, size_t size,
+                                    uint64_t whole);
+
 /* Bytes that outlive the call, for uvws__stream_refer(). */
 typedef struct uvws__keeper_s {
   void* (*ref)(void* object);
@@ -102,15 +107,18 @@ typedef struct uvws__keeper_s {
 
 /* Queues one large piece whose body is elsewhere, and tries to write it at
  * once. What the kernel does not take is copied. UV_ENOMEM, and nothing is
- * queued, when there is no memory. */
+ * queued, when there is no memory. Unless `whole` is 0 the piece counts as
+ * that, once all of it is sent. */
 int uvws__stream_send(uvws__stream_t* stream, const uint8_t* head,
-                      size_t head_len, const uint8_t* body, size_t body_len);
+                      size_t head_len, const uint8_t* body, size_t body_len,
+                      uint64_t whole);
 
 /* The same without a copy: the body is kept by a reference to `object` or,
  * without a keeper, by the caller, until it has been sent or is lost. */
 int uvws__stream_refer(uvws__stream_t* stream, const uint8_t* head,
                        size_t head_len, const uv_buf_t* body, unsigned n,
-                       const uvws__keeper_t* keeper, void* object);
+                       const uvws__keeper_t* keeper, void* object,
+                       uint64_t whole);
 
 /* Gives the kernel what it takes now. */
 void uvws__stream_flush(uvws__stream_t* stream);

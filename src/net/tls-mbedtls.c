@@ -15,10 +15,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#if defined(__linux__)
-#include <sys/mman.h>
-#include <unistd.h>
-#endif
 
 #include "alloc.h"
 #include "uvws.h"
@@ -497,24 +493,16 @@ int uvws__tls_close(uvws__tls_t* tls) {
 /* mbedTLS has two buffers of a record each for as long as the connection lives.
  * Between records nothing in them counts but what stands in front: a counter.
  * The pages come back, zeroed, when they are touched again. */
-static void give_back(uint8_t* buffer, size_t len) {
-#if defined(__linux__)
-  uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-  uintptr_t start = ((uintptr_t)buffer + 64 + page - 1) / page * page;
-  uintptr_t end = ((uintptr_t)buffer + len) / page * page;
-  if (end > start) (void)madvise((void*)start, end - start, MADV_DONTNEED);
-#else
-  (void)buffer;
-  (void)len;
-#endif
+static void rest(uint8_t* buffer, size_t len) {
+  uvws__give_back(buffer + 64, len - 64);
 }
 
 void uvws__tls_rest(uvws__tls_t* tls) {
   if (SSL(tls, state) != MBEDTLS_SSL_HANDSHAKE_OVER || SSL(tls, in_left) != 0 ||
       SSL(tls, in_offt) != NULL || SSL(tls, out_left) != 0 || tls->pending > 0)
     return;
-  give_back(SSL(tls, in_buf), MBEDTLS_SSL_IN_CONTENT_LEN);
-  give_back(SSL(tls, out_buf), MBEDTLS_SSL_OUT_CONTENT_LEN);
+  rest(SSL(tls, in_buf), MBEDTLS_SSL_IN_CONTENT_LEN);
+  rest(SSL(tls, out_buf), MBEDTLS_SSL_OUT_CONTENT_LEN);
 }
 
 const uint8_t* uvws__tls_peer_certificate(const uvws__tls_t* tls, size_t* len) {

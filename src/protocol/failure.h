@@ -37,6 +37,7 @@
   X(CLOSE_UTF8, UVWS_EUTF8, 1007, 0, "close reason is not UTF-8")              \
   /* RFC 6455, 8.1, and the limits of 10.4 */                                  \
   X(TEXT_UTF8, UVWS_EUTF8, 1007, 0, "text message is not UTF-8")               \
+  X(INFLATE, UVWS_EPROTOCOL, 1007, 0, "compressed data is malformed")          \
   X(MESSAGE_TOO_BIG, UVWS_ETOOBIG, 1009, 0,                                    \
     "message is larger than the limit")                                        \
   X(TOO_MANY_FRAGMENTS, UVWS_ETOOBIG, 1008, 0,                                 \
@@ -74,6 +75,8 @@
     "the server chose none of the requested subprotocols")                     \
   X(EXTENSION_NOT_REQUESTED, UVWS_EUPGRADE, 1006, 0,                           \
     "the server chose an extension that was not requested")                    \
+  X(EXTENSION_PARAMETERS, UVWS_EUPGRADE, 1006, 0,                              \
+    "the server chose parameters of an extension that were not offered")       \
   /* found by the server */                                                    \
   X(HTTP_METHOD, UVWS_EUPGRADE, 1006, 405, "upgrade method is not GET")        \
   X(HTTP_TARGET, UVWS_EUPGRADE, 1006, 400,                                     \

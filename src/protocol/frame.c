@@ -59,8 +59,13 @@ void uvws__parser_init(uvws__parser_t* parser, uvws__role_t role) {
 static uvws__failure_t check_first_byte(const uvws__parser_t* parser,
                                         uint8_t byte) {
   uint8_t opcode = byte & 0x0F;
-  /* RFC 6455, 5.2: RSV bits must be 0 unless an extension defines them. */
-  if (byte & RESERVED) return UVWS__FAIL_RESERVED_BITS;
+  /* RFC 6455, 5.2: RSV bits must be 0 unless an extension defines them. RFC
+   * 7692, 6: RSV1, in the first frame of a message. */
+  uint8_t defined = parser->allows_rsv1 && !is_control(opcode) &&
+                            opcode != UVWS__OP_CONTINUATION
+                        ? UVWS__RSV1
+                        : 0;
+  if (byte & RESERVED & ~defined) return UVWS__FAIL_RESERVED_BITS;
   if (is_control(opcode)) {
     if (opcode > UVWS__OP_PONG) return UVWS__FAIL_RESERVED_OPCODE;
     /* RFC 6455, 5.5: control frames must not be fragmented, but may stand
@@ -119,6 +124,7 @@ static uvws__failure_t begin_frame(uvws__parser_t* parser,
   if (failure != UVWS__OK) return failure;
   parser->opcode = header[0] & 0x0F;
   parser->fin = header[0] & UVWS__FIN;
+  parser->rsv1 = header[0] & UVWS__RSV1;
   parser->phase = 0;
   parser->in_payload = true;
   parser->have = 0;

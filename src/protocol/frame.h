@@ -29,8 +29,10 @@ enum {
 /* The size that a frame header for `len` bytes of payload has. */
 size_t uvws__frame_header_size(uint64_t len, bool masked);
 
-/* The bit of a frame's first byte that makes it the last of its message. */
-#define UVWS__FIN 0x80
+/* Bits of a frame's first byte: it is the last of its message; and, in the
+ * first of one, the message is compressed (RFC 7692, 6). */
+#define UVWS__FIN  0x80
+#define UVWS__RSV1 0x40
 
 /* Writes such a header; `first_byte` is the opcode, with UVWS__FIN in the last
  * frame of a message; `mask` is NULL on the server role. Returns its size. */
@@ -42,6 +44,8 @@ typedef struct uvws__parser_s {
   uint8_t mask[4];    /* of the current frame; zeros when it is not masked */
   uint8_t opcode;     /* of the current frame */
   bool fin;
+  bool rsv1;
+  bool allows_rsv1; /* permessage-deflate was negotiated */
   uint8_t role;
   bool in_payload; /* a header is complete, its payload is not */
   bool in_message; /* a data frame without FIN is waiting for continuations */

@@ -14,6 +14,10 @@
  * Text is validated as its bytes come, so the first byte that cannot be UTF-8
  * fails the connection, wherever in a frame it stands.
  *
+ * A compressed message is inflated into a buffer that all share, and from there
+ * it takes the same ways: reported where it lies when that is all of it, or a
+ * chunk, or a part to be gathered. Inflating stops one byte beyond the limit.
+ *
  * A receiver that discards has no buffer to grow and no text to validate, but
  * keeps checking frames: the close frame must still be found. */
 
@@ -38,8 +42,18 @@ static void drop_buffer(uvws__receiver_t* receiver) {
   receiver->delivered = false;
 }
 
+static void end_inflating(uvws__receiver_t* receiver) {
+  if (receiver->inflater != NULL)
+    receiver->inflating->end(receiver, receiver->inflater);
+  receiver->inflater = NULL;
+  receiver->has_more = false;
+  uvws__free(receiver->kept);
+  receiver->kept = NULL;
+}
+
 void uvws__receiver_clear(uvws__receiver_t* receiver) {
   drop_buffer(receiver);
+  end_inflating(receiver);
   uvws__free(receiver->control);
   receiver->control = NULL;
 }
@@ -50,6 +64,8 @@ void uvws__receiver_settle(uvws__receiver_t* receiver) {
 
 void uvws__receiver_discard(uvws__receiver_t* receiver) {
   receiver->discarding = true;
+  if (!receiver->delivered) drop_buffer(receiver);
+  end_inflating(receiver);
 }
 
 uint8_t* uvws__receiver_take(uvws__receiver_t* receiver) {
@@ -86,7 +102,9 @@ static size_t spare(size_t received, uint64_t useful) {
 static uvws__failure_t grow(uvws__receiver_t* receiver, size_t len) {
   const uvws__parser_t* parser = &receiver->parser;
   size_t needed = receiver->len + len;
-  uint64_t useful = parser->fin ? parser->remaining + READ_AHEAD : UINT64_MAX;
+  uint64_t useful = parser->fin && !receiver->compressed
+                        ? parser->remaining + READ_AHEAD
+                        : UINT64_MAX;
   if (needed <= receiver->capacity) return UVWS__OK;
   return resize(receiver, needed + spare(needed, useful));
 }
@@ -95,7 +113,8 @@ bool uvws__receiver_tail(uvws__receiver_t* receiver, uint8_t** tail,
                          size_t* room, size_t* wanted) {
   const uvws__parser_t* parser = &receiver->parser;
   if (!parser->in_payload || !is_data(parser) || receiver->discarding ||
-      receiver->in_chunks || parser->remaining < DIRECT_MIN)
+      receiver->in_chunks || receiver->compressed ||
+      parser->remaining < DIRECT_MIN)
     return false;
   if (receiver->capacity - receiver->len < DIRECT_MIN &&
       resize(receiver, receiver->len + spare(receiver->len,
@@ -110,6 +129,20 @@ bool uvws__receiver_tail(uvws__receiver_t* receiver, uint8_t** tail,
   return true;
 }
 
+/* No compressor makes its input longer by more than an eighth, which is what
+ * fixed codes can cost, and some bytes for each flush; a message beyond
+ * consists of empty blocks. */
+static uvws__failure_t begin_compressed(uvws__receiver_t* receiver) {
+  uint64_t most = receiver->limits->max_message;
+  most = most > UINT64_MAX / 2
+             ? UINT64_MAX
+             : most + most / 8 + 16 * (uint64_t)receiver->fragments + 1024;
+  if (receiver->parser.remaining > most - receiver->wire)
+    return UVWS__FAIL_MESSAGE_TOO_BIG;
+  receiver->wire += receiver->parser.remaining;
+  return UVWS__OK;
+}
+
 /* RFC 6455, 5.4 and 10.4: limits are checked on what a header declares, before
  * any of its payload has come. */
 static uvws__failure_t begin_data(uvws__receiver_t* receiver) {
@@ -120,10 +153,13 @@ static uvws__failure_t begin_data(uvws__receiver_t* receiver) {
     receiver->type = parser->opcode;
     receiver->fragments = 0;
     receiver->received = 0;
+    receiver->wire = 0;
     receiver->chunked = false;
+    receiver->compressed = parser->rsv1;
   }
   if (++receiver->fragments > receiver->limits->max_fragments)
     return UVWS__FAIL_TOO_MANY_FRAGMENTS;
+  if (receiver->compressed) return begin_compressed(receiver);
   if (parser->remaining > receiver->limits->max_message - receiver->received)
     return UVWS__FAIL_MESSAGE_TOO_BIG;
   return UVWS__OK;
@@ -143,15 +179,10 @@ static uvws__received_kind_t take_chunk(uvws__receiver_t* receiver,
   return UVWS__RECEIVED_CHUNK;
 }
 
-static uvws__received_kind_t take_data(uvws__receiver_t* receiver,
-                                       const uint8_t* data, size_t len,
-                                       uvws__received_t* received) {
-  const uvws__parser_t* parser = &receiver->parser;
-  bool last = parser->fin && parser->remaining == 0;
-  if (receiver->discarding) {
-    drop_buffer(receiver);
-    return UVWS__RECEIVED_NOTHING;
-  }
+/* A part of a message, as its sender had it. */
+static uvws__received_kind_t take_plain(uvws__receiver_t* receiver,
+                                        const uint8_t* data, size_t len,
+                                        bool last, uvws__received_t* received) {
   if (receiver->type == UVWS__OP_TEXT &&
       !(uvws__utf8_feed(&receiver->utf8, data, len) &&
         (!last || uvws__utf8_is_complete(&receiver->utf8)))) {
@@ -182,6 +213,77 @@ static uvws__received_kind_t take_data(uvws__receiver_t* receiver,
   received->type = receiver->type;
   receiver->delivered = true;
   return UVWS__RECEIVED_MESSAGE;
+}
+
+static uvws__received_kind_t fail(uvws__received_t* received,
+                                  uvws__failure_t failure) {
+  received->failure = failure;
+  return UVWS__RECEIVED_FAILURE;
+}
+
+/* The next part of what the inflater has. */
+static uvws__received_kind_t inflate_part(uvws__receiver_t* receiver,
+                                          uvws__received_t* received) {
+  uint64_t left = receiver->limits->max_message - receiver->received;
+  size_t len = receiver->scratch_size;
+  if (left < len) len = (size_t)left + 1;
+  uvws__inflated_t status =
+      uvws__inflater_take(receiver->inflater, receiver->scratch, &len);
+  if (status == UVWS__INFLATED_FAILED)
+    return fail(received, UVWS__FAIL_INFLATE);
+  if (status == UVWS__INFLATED_NO_MEMORY)
+    return fail(received, UVWS__FAIL_NO_MEMORY);
+  if (len > left) return fail(received, UVWS__FAIL_MESSAGE_TOO_BIG);
+  bool last = status == UVWS__INFLATED_END;
+  receiver->has_more = status == UVWS__INFLATED_FULL;
+  receiver->inflated += len;
+  if (last) end_inflating(receiver);
+  return take_plain(receiver, receiver->scratch, len, last, received);
+}
+
+static uvws__received_kind_t inflate_on(uvws__receiver_t* receiver,
+                                        uvws__received_t* received) {
+  uvws__received_kind_t kind = UVWS__RECEIVED_NOTHING;
+  if (receiver->discarding) end_inflating(receiver);
+  while (receiver->has_more && kind == UVWS__RECEIVED_NOTHING)
+    kind = inflate_part(receiver, received);
+  if (!receiver->has_more && receiver->kept != NULL) {
+    uvws__free(receiver->kept);
+    receiver->kept = NULL;
+  }
+  return kind;
+}
+
+static uvws__received_kind_t take_data(uvws__receiver_t* receiver,
+                                       const uint8_t* data, size_t len,
+                                       uvws__received_t* received) {
+  const uvws__parser_t* parser = &receiver->parser;
+  bool last = parser->fin && parser->remaining == 0;
+  if (receiver->discarding) {
+    drop_buffer(receiver);
+    end_inflating(receiver);
+    return UVWS__RECEIVED_NOTHING;
+  }
+  if (!receiver->compressed)
+    return take_plain(receiver, data, len, last, received);
+  if (receiver->inflater == NULL)
+    receiver->inflater = receiver->inflating->begin(receiver);
+  if (receiver->inflater == NULL) return fail(received, UVWS__FAIL_NO_MEMORY);
+  uvws__inflater_feed(receiver->inflater, data, len, last);
+  receiver->has_more = true;
+  return inflate_on(receiver, received);
+}
+
+bool uvws__receiver_keep(uvws__receiver_t* receiver) {
+  const uint8_t* data;
+  if (!receiver->has_more) return true;
+  size_t len = uvws__inflater_left(receiver->inflater, &data);
+  if (len == 0 || receiver->kept != NULL) return true;
+  receiver->kept = uvws__malloc(len);
+  if (receiver->kept == NULL) return false;
+  memcpy(receiver->kept, data, len);
+  uvws__inflater_move(receiver->inflater, receiver->kept);
+  return true;
 }
 
 /* RFC 6455, 5.5.1 and 7.4 */
@@ -237,6 +339,10 @@ uvws__received_kind_t uvws__receive(uvws__receiver_t* receiver, uint8_t** at,
   if (receiver->control != NULL && receiver->control_len == 0) {
     uvws__free(receiver->control);
     receiver->control = NULL;
+  }
+  if (receiver->has_more) {
+    uvws__received_kind_t kind = inflate_on(receiver, received);
+    if (kind != UVWS__RECEIVED_NOTHING) return kind;
   }
   for (;;) {
     uint8_t* payload;

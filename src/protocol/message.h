@@ -5,6 +5,7 @@
  * close frames. Bytes in, events out. */
 
 #include "alloc.h"
+#include "protocol/deflate.h"
 #include "protocol/frame.h"
 #include "protocol/utf8.h"
 
@@ -16,8 +17,23 @@ typedef struct uvws__limits_s {
   uint32_t max_fragments;
 } uvws__limits_t;
 
+struct uvws__receiver_s;
+
+/* Where a receiver has its inflater from. */
+typedef struct uvws__inflating_s {
+  /* A compressed message begins: NULL when there is no memory. */
+  uvws__inflater_t* (*begin)(struct uvws__receiver_s* receiver);
+  /* It is complete, or will never be. */
+  void (*end)(struct uvws__receiver_s* receiver, uvws__inflater_t* inflater);
+} uvws__inflating_t;
+
 typedef struct uvws__receiver_s {
   const uvws__limits_t* limits;
+  const uvws__inflating_t* inflating; /* NULL: nothing may be compressed */
+  uvws__inflater_t* inflater;         /* of the message, while it comes */
+  uint8_t* scratch;                   /* to inflate into; shared */
+  size_t scratch_size;
+  uint8_t* kept; /* compressed bytes that outlive the input they came in */
   uvws__budget_t* budget; /* of the buffer's memory; NULL for none */
   /* Told of each frame's header; NULL when nobody asks. */
   void (*header)(struct uvws__receiver_s* receiver);
@@ -26,7 +42,9 @@ typedef struct uvws__receiver_s {
   size_t len;
   size_t capacity;
   uint8_t* control;  /* a control frame's payload that was split; else NULL */
-  uint64_t received; /* of the message */
+  uint64_t received; /* of the message, inflated */
+  uint64_t wire;     /* of a compressed one, as it came */
+  uint64_t inflated; /* bytes; the owner may reset it */
   uint64_t frames;   /* all that ever were */
   uvws__parser_t parser;
   uint32_t fragments;
@@ -38,6 +56,8 @@ typedef struct uvws__receiver_s {
   bool in_chunks;  /* messages are reported in parts, without a buffer */
   bool chunked;    /* a part of the message was reported */
   bool discarding; /* data frames are checked as frames, then thrown away */
+  bool compressed; /* the message is */
+  bool has_more;   /* the inflater has input, or the message's end */
 } uvws__receiver_t;
 
 typedef enum {
@@ -75,6 +95,10 @@ uvws__received_kind_t uvws__receive(uvws__receiver_t* receiver, uint8_t** at,
 /* From now on only control frames are reported. May be called at any time, even
  * while a reported message is still in use. */
 void uvws__receiver_discard(uvws__receiver_t* receiver);
+
+/* Input goes away before all that it had was reported. False when there is no
+ * memory. */
+bool uvws__receiver_keep(uvws__receiver_t* receiver);
 
 /* The message last reported is not needed any more. */
 void uvws__receiver_settle(uvws__receiver_t* receiver);

@@ -178,7 +178,11 @@ static int open_worker(worker_t* worker, const uvws_server_options_t* options) {
 /* On the first thread, like all that happens before the others run. */
 static void open_workers(const uvws_tls_certificate_t* certificate) {
   uvws_server_options_t options;
+  uvws_deflate_options_t deflate;
   uvws_server_options_init(&options);
+  uvws_deflate_options_init(&deflate);
+  /* Each line is compressed once, for all who have agreed to that. */
+  options.deflate = &deflate;
   options.max_message = MAX_TEXT; /* more is answered with close code 1009 */
   options.high_water = MAX_QUEUE; /* and a slower reader with 1008 */
   options.high_water_policy = UVWS_HIGH_WATER_CLOSE;

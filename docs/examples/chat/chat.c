@@ -450,7 +450,10 @@ int main(int argc, char** argv) {
   uvws_options_t options;
   uv_signal_t signals[3];
   uvws_tls_options_t tls, proxy_tls;
+  uvws_deflate_options_t deflate;
   uvws_options_init(&options);
+  uvws_deflate_options_init(&deflate);
+  options.deflate = &deflate;
   uvws_tls_options_init(&tls);
   uvws_tls_options_init(&proxy_tls);
   int at = parse(argc, argv, &options, &tls, &proxy_tls);

@@ -3,7 +3,7 @@
  *
  *   echo-client [--max-message BYTES] [--max-fragments N] [--ca FILE]
  *               [--insecure] [--proxy URL] [--proxy-ca FILE]
- *               [--env-proxy yes] [--connect-timeout MS] URL...
+ *               [--env-proxy yes] [--connect-timeout MS] [--deflate yes] URL...
  *
  * Of wss: URLs the certificate must be of an authority in FILE, or of one that
  * the system trusts, unless --insecure says that anybody will do. The way there
@@ -15,10 +15,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <uvws.h>
+#include "deflate.h"
 
 typedef struct client_s {
   uvws_options_t options;
+  uvws_deflate_options_t deflate;
   char** urls; /* NULL at the end */
   bool unclean;
 } client_t;
@@ -68,14 +69,15 @@ static void usage(const char* program) {
   fprintf(stderr,
           "usage: %s [--max-message BYTES] [--max-fragments N] [--ca FILE]"
           " [--insecure] [--proxy URL] [--proxy-ca FILE] [--env-proxy yes]"
-          " [--connect-timeout MS] URL...\n",
+          " [--connect-timeout MS] [--deflate yes] URL...\n",
           program);
   exit(2);
 }
 
 /* Returns the index of the first URL. */
-static int parse(int argc, char** argv, uvws_options_t* options,
+static int parse(int argc, char** argv, client_t* client,
                  uvws_tls_options_t* tls, uvws_tls_options_t* proxy_tls) {
+  uvws_options_t* options = &client->options;
   int i = 1;
   for (; i + 1 < argc && strncmp(argv[i], "--", 2) == 0; i++) {
     const char* name = argv[i];
@@ -99,6 +101,9 @@ static int parse(int argc, char** argv, uvws_options_t* options,
       options->flags |= UVWS_CONNECT_ENV_PROXY;
     else if (strcmp(name, "--connect-timeout") == 0)
       options->connect_timeout = (uint32_t)strtoul(value, NULL, 10);
+    else if (strcmp(name, "--deflate") == 0 &&
+             read_deflate(value, &client->deflate))
+      options->deflate = &client->deflate;
     else
       usage(argv[0]);
   }
@@ -113,7 +118,7 @@ int main(int argc, char** argv) {
   uvws_options_init(&client.options);
   uvws_tls_options_init(&tls);
   uvws_tls_options_init(&proxy_tls);
-  int i = parse(argc, argv, &client.options, &tls, &proxy_tls);
+  int i = parse(argc, argv, &client, &tls, &proxy_tls);
   client.urls = argv + i;
   client.options.tls = make_tls(&tls);
   if (proxy_tls.ca_file != NULL)

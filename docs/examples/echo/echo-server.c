@@ -2,6 +2,7 @@
  *
  *   echo-server [--host H] [--port N] [--pipe PATH] [--max-message BYTES]
  *               [--max-fragments N] [--stream yes] [--cert FILE --key FILE]
+ *               [--deflate yes]
  *
  * With --stream messages go back in parts as they come, in bounded memory, and
  * have no limit but the one that is given. With a certificate and its key the
@@ -12,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <uvws.h>
+#include "deflate.h"
 
 static void die(const char* what, int status) {
   fprintf(stderr, "echo-server: %s: %s\n", what, uvws_strerror(status));
@@ -133,6 +134,7 @@ int main(int argc, char** argv) {
   uvws_server_t server;
   uv_signal_t signals[2];
   uvws_tls_certificate_t certificate = {.cert_file = NULL};
+  uvws_deflate_options_t deflate;
   const char* host = "127.0.0.1";
   const char* pipe = NULL;
   int port = 9001;
@@ -146,7 +148,7 @@ int main(int argc, char** argv) {
       fprintf(stderr,
               "usage: %s [--host H] [--port N] [--pipe PATH]"
               " [--max-message BYTES] [--max-fragments N] [--stream yes]"
-              " [--cert FILE --key FILE]\n",
+              " [--cert FILE --key FILE] [--deflate yes]\n",
               argv[0]);
       return 2;
     }
@@ -162,6 +164,8 @@ int main(int argc, char** argv) {
       options.max_fragments = (uint32_t)strtoul(value, NULL, 10);
     else if (strcmp(argv[i], "--stream") == 0)
       streams = true;
+    else if (strcmp(argv[i], "--deflate") == 0 && read_deflate(value, &deflate))
+      options.deflate = &deflate;
     else if (strcmp(argv[i], "--cert") == 0)
       certificate.cert_file = value;
     else if (strcmp(argv[i], "--key") == 0)
