@@ -53,7 +53,8 @@ require errors.md
 # The members of the options structs, with comments taken away; in the table
 # they stand first in their rows.
 for struct in uvws_options_s uvws_server_options_s uvws_accept_options_s \
-  uvws_adopt_options_s uvws_reconnect_options_s uvws_tls_options_s uvws_tls_certificate_s; do
+  uvws_adopt_options_s uvws_deflate_options_s uvws_reconnect_options_s \
+  uvws_tls_options_s uvws_tls_certificate_s; do
   echo '#include "uvws/reconnect.h"' | "$@" -x c -E -P - |
     sed -n "/^struct $struct {/,/^};/p" | grep -o '[a-z_][a-z_]*;' |
     tr -d ';' > "$work/members"

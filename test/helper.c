@@ -461,8 +461,8 @@ static void raw_answer(raw_t* raw) {
   uvws__accept_key(key, accept);
   snprintf(head, sizeof(head),
            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
-           "Connection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
-           accept);
+           "Connection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n%s\r\n",
+           accept, raw->more != NULL ? raw->more : "");
   raw_speak(raw, raw->head != NULL ? raw->head : head);
 }
 
@@ -570,10 +570,12 @@ void raw_serve(raw_t* raw) {
 }
 
 static void raw_speak_first(raw_t* raw) {
-  static const char head[] =
-      "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
-      "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-      "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+  char head[512];
+  snprintf(head, sizeof(head),
+           "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+           "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+           "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n",
+           raw->more != NULL ? raw->more : "");
   raw_speak(raw, raw->head != NULL ? raw->head : head);
 }
 

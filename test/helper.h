@@ -156,6 +156,7 @@ typedef struct raw_s {
   int port; /* of a raw server */
   bool is_server;
   const char* head;  /* the HTTP head to send; NULL: a correct one */
+  const char* more;  /* lines for that; NULL: none */
   const void* bytes; /* sent behind it */
   size_t len;
   raw_then_t then;

@@ -3,20 +3,7 @@
 
 /* What a peer may send, and what the receiver is to make of it. */
 
-/* `frames` are written without masks, as a server sends them; for our server
- * role they are masked, each frame with another key. Notation:
- *   81 05   bytes in hex             00*9   nine times the bytes before
- *   'Hello' bytes as text            #20    20 bytes of an endless pattern
- *   !       behind the byte that     #20@5  20 bytes of it from the sixth on
- *           makes it fail            ^      the receiver is told to discard
- *   |       the same, behind a whole header: for masked frames, behind the key
- *   <5      no message of more than 5 bytes (otherwise 1 MiB; "<" alone: any)
- *   &9      of no more than 9 fragments (otherwise 1 Mi)
- * In `events`, "a*9" are nine "a" and "#20" is the pattern. */
-typedef struct case_s {
-  const char* frames;
-  const char* events;
-} case_t;
+#include "receive.h"
 
 static const case_t cases[] = {
     /* RFC 6455, 5.7 */

@@ -11,8 +11,9 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "connection.h"
 #include "net/tls.h"
-#include "protocol/frame.h"
+#include "protocol/deflate.h"
 
 /* bufferedAmount and the queue against a model that knows how many bytes the
  * kernel took, for test-buffered-amount.c and test-model.c. Their programs have
@@ -103,6 +104,8 @@ typedef struct frame_s {
   bool fin;
   size_t len;
   size_t header;
+  size_t counts; /* towards bufferedAmount */
+  bool packed;   /* it was compressed, and counts at its end */
 } frame_t;
 
 static struct {
@@ -115,15 +118,29 @@ static struct {
 } model;
 
 static uint64_t counted(const frame_t* frame) {
-  return frame->opcode < UVWS__OP_CLOSE ? frame->len : 0;
+  return frame->opcode < UVWS__OP_CLOSE ? frame->counts : 0;
+}
+
+/* A frame of `len` bytes, on the wire `size` with its header. */
+static void model_add_wire(uint8_t opcode, bool fin, size_t len, bool masked,
+                           uint64_t size, bool packed) {
+  frame_t frame = {opcode, fin, .counts = len, .packed = packed};
+  for (frame.header = 2; frame.header < UVWS__FRAME_HEADER_MAX; frame.header++)
+    if (frame.header <= size &&
+        uvws__frame_header_size(size - frame.header, masked) == frame.header)
+      break;
+  frame.len = (size_t)size - frame.header;
+  assert_int_equal(uvws__frame_header_size(frame.len, masked), frame.header);
+  assert_true(packed || frame.len == len);
+  assert_true(model.n < COUNT_OF(model.frames));
+  model.frames[model.n++] = frame;
+  model.wire += frame.header + frame.len;
+  model.waiting += counted(&frame);
 }
 
 static void model_add(uint8_t opcode, bool fin, size_t len, bool masked) {
-  frame_t frame = {opcode, fin, len, uvws__frame_header_size(len, masked)};
-  assert_true(model.n < COUNT_OF(model.frames));
-  model.frames[model.n++] = frame;
-  model.wire += frame.header + len;
-  model.waiting += counted(&frame);
+  model_add_wire(opcode, fin, len, masked,
+                 uvws__frame_header_size(len, masked) + len, false);
 }
 
 /* What bufferedAmount is once the turn has ended. */
@@ -133,7 +150,8 @@ static uint64_t model_amount(void) {
     uint64_t in = kernel.taken - model.gone;
     if (in < frame->header + frame->len) {
       uint64_t payload = in > frame->header ? in - frame->header : 0;
-      return model.waiting - (counted(frame) > 0 ? payload : 0);
+      return model.waiting -
+             (counted(frame) > 0 && !frame->packed ? payload : 0);
     }
     model.gone += frame->header + frame->len;
     model.waiting -= counted(frame);
@@ -152,8 +170,11 @@ static struct {
   bool beyond_head;
   uvws__parser_t parser;
   size_t received; /* frames */
-  size_t offset;   /* in the one that is coming */
+  size_t offset;   /* in the one that is coming, inflated */
+  uvws__inflater_t* inflater;
 } conn;
+
+static bool conn_deflates; /* permessage-deflate is agreed on */
 
 static char pattern[300000];
 
@@ -168,6 +189,23 @@ static void fill_pattern(void) {
     x = x * 1664525 + 1013904223;
     pattern[i] = (char)('a' + (x >> 24) % 26);
   }
+}
+
+/* Each part of a message was flushed. */
+static void check_packed(const frame_t* frame, const uint8_t* data,
+                         size_t len) {
+  static uint8_t out[4096];
+  bool last = frame->fin && conn.parser.remaining == 0;
+  uvws__inflated_t status;
+  uvws__inflater_feed(conn.inflater, data, len, last);
+  do {
+    size_t n = sizeof(out);
+    status = uvws__inflater_take(conn.inflater, out, &n);
+    assert_memory_equal(out, payload_of(conn.received) + conn.offset, n);
+    conn.offset += n;
+  } while (status == UVWS__INFLATED_FULL);
+  assert_int_equal(status, last ? UVWS__INFLATED_END : UVWS__INFLATED_MORE);
+  if (conn.parser.remaining == 0) assert_int_equal(conn.offset, frame->counts);
 }
 
 static void on_frame_end(const frame_t* frame) {
@@ -203,12 +241,17 @@ static void check_bytes(raw_t* raw) {
       assert_int_equal(conn.parser.opcode, frame->opcode);
       assert_int_equal(conn.parser.fin, frame->fin);
       assert_int_equal(conn.parser.remaining, frame->len);
+      assert_int_equal(conn.parser.rsv1, frame->packed && frame->opcode != 0);
       continue;
     }
-    if (frame->opcode != UVWS__OP_CLOSE)
-      assert_memory_equal(payload, payload_of(conn.received) + conn.offset,
-                          len);
-    conn.offset += len;
+    if (frame->packed) {
+      check_packed(frame, payload, len);
+    } else {
+      if (frame->opcode != UVWS__OP_CLOSE)
+        assert_memory_equal(payload, payload_of(conn.received) + conn.offset,
+                            len);
+      conn.offset += len;
+    }
     if (conn.parser.remaining == 0) on_frame_end(frame);
   }
 }
@@ -241,6 +284,11 @@ static void conn_open(const bool* is_server, raw_then_t then) {
   conn.raw.then = then;
   conn.raw.on_data = check_bytes;
   uvws__parser_init(&conn.parser, conn.is_server ? UVWS__CLIENT : UVWS__SERVER);
+  if (conn_deflates) {
+    conn.raw.more = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
+    conn.parser.allows_rsv1 = true;
+    conn.inflater = uvws__inflater_new(15);
+  }
   if (conn.is_server) {
     server_start(&conn.server, conn_server_options);
     conn.server.stop_after = 1;
@@ -268,6 +316,12 @@ static void conn_end(void) {
   test_run();
   kernel.fd = -1;
   raw_free(&conn.raw);
+  uvws__inflater_free(conn.inflater);
+}
+
+/* All that ever was queued, as it stands on the wire. */
+static uint64_t queued(void) {
+  return conn.peer->ws.conn->stream->queued;
 }
 
 static uint64_t amount(void) {
@@ -291,9 +345,11 @@ static int send_payload(kind_t kind, const char* data, size_t len) {
 static void put(kind_t kind, size_t len) {
   static const uint8_t opcodes[] = {UVWS__OP_TEXT, UVWS__OP_BINARY,
                                     UVWS__OP_TEXT, UVWS__OP_PING};
-  uint64_t before = amount();
+  uint64_t before = amount(), start = queued();
   assert_int_equal(send_payload(kind, payload_of(model.n), len), 0);
-  model_add(opcodes[kind], true, len, !conn.is_server);
+  bool packed = conn_deflates && kind != PING && len >= 1024;
+  model_add_wire(opcodes[kind], true, len, !conn.is_server, queued() - start,
+                 packed);
   assert_int_equal(amount(), before + (kind == PING ? 0 : len));
 }
 

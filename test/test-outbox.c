@@ -91,7 +91,7 @@ static const uvws__keeper_t keeper = {ref, unref};
 static struct {
   uvws__outbox_t* outbox;
   uint8_t* value;   /* of each byte */
-  bool* is_counted; /* whether it is a body's */
+  uint16_t* counts; /* as how many: 1 when it is a body's */
   size_t end;       /* added so far */
   size_t begin;     /* bytes before are freed */
   size_t settled;   /* bytes before have been reported */
@@ -107,13 +107,13 @@ static void put(size_t n, bool is_counted) {
   assert_true(model.end + n < MOST_BYTES);
   for (; n > 0; n--) {
     model.value[model.end] = (uint8_t)draw(256);
-    model.is_counted[model.end++] = is_counted;
+    model.counts[model.end++] = is_counted;
   }
 }
 
 static uint64_t count(size_t from, size_t to) {
   uint64_t n = 0;
-  while (from < to) n += model.is_counted[from++];
+  while (from < to) n += model.counts[from++];
   return n;
 }
 
@@ -155,15 +155,32 @@ static void starve(void) {
   fail_in = draw(2) == 0 ? (int)draw(4) : 0;
 }
 
+/* The piece added last counts as something else, at its end. */
+static uvws__mark_t recount(size_t start) {
+  uint16_t whole = (uint16_t)draw(60000);
+  for (size_t i = start; i < model.end; i++) model.counts[i] = 0;
+  model.counts[model.end - 1] = whole;
+  return (uvws__mark_t){model.end - start, 0, whole};
+}
+
+static uint8_t* reserve_piece(size_t head, size_t body) {
+  uvws__mark_t mark = {head, body, 0};
+  return uvws__outbox_reserve(model.outbox, &mark);
+}
+
 static void reserve(void) {
   size_t head = 2 + draw(13), body = some_size(), end = model.end;
-  starve();
-  uint8_t* room = uvws__outbox_reserve(model.outbox, head, body);
-  fail_in = 0;
-  if (room == NULL) return;
+  uvws__mark_t mark = {head, body, 0};
   put(head, false);
   put(body, true);
-  memcpy(room, model.value + end, head + body);
+  if (draw(3) == 0) mark = recount(end);
+  starve();
+  uint8_t* room = uvws__outbox_reserve(model.outbox, &mark);
+  fail_in = 0;
+  if (room == NULL)
+    model.end = end;
+  else
+    memcpy(room, model.value + end, head + body);
 }
 
 /* As from a cork of which the kernel took a part: the first mark may have lost
@@ -173,10 +190,13 @@ static void append(void) {
   unsigned n = 1 + (unsigned)draw(40);
   size_t end = model.end;
   for (unsigned i = 0; i < n; i++) {
+    size_t start = model.end;
     marks[i].head = i == 0 ? draw(3) : 2 + draw(13);
     marks[i].body = i == 0 ? 1 + draw(200) : draw(200);
+    marks[i].whole = 0;
     put((size_t)marks[i].head, false);
     put((size_t)marks[i].body, true);
+    if (draw(3) == 0) marks[i] = recount(start);
   }
   starve();
   if (!uvws__outbox_append(model.outbox, model.value + end, model.end - end,
@@ -194,9 +214,12 @@ static void refer(void) {
   put(body, true);
   memcpy(object->bytes, model.value + end + head, body);
   uv_buf_t buf = {(char*)object->bytes, body};
+  uint64_t whole = draw(3) == 0 ? recount(end).whole : 0;
+  if (whole == 0)
+    for (size_t i = end; i < model.end; i++) model.counts[i] = i >= end + head;
   starve();
   bool added = uvws__outbox_refer(model.outbox, model.value + end, head, &buf,
-                                  1, &keeper, object);
+                                  1, &keeper, object, whole);
   fail_in = 0;
   if (added) {
     model.kept[model.n_kept].object = object;
@@ -299,8 +322,8 @@ static void end_episode(void) {
 static void test_against_a_model(void** state) {
   (void)state;
   model.value = malloc(MOST_BYTES);
-  model.is_counted = malloc(MOST_BYTES);
-  assert_true(model.value != NULL && model.is_counted != NULL);
+  model.counts = malloc(MOST_BYTES * sizeof(*model.counts));
+  assert_true(model.value != NULL && model.counts != NULL);
   for (unsigned i = 0; i < EPISODES; i++) {
     begin_episode();
     for (unsigned k = 0; k < STEPS; k++) {
@@ -311,7 +334,7 @@ static void test_against_a_model(void** state) {
     end_episode();
   }
   free(model.value);
-  free(model.is_counted);
+  free(model.counts);
 }
 
 static void test_marks(void** state) {
@@ -319,17 +342,21 @@ static void test_marks(void** state) {
     uint64_t bytes, body;
     unsigned first; /* afterwards */
   } takes[] = {
-      {1, 0, 0}, {1, 0, 0}, {1, 1, 0}, {0, 0, 0}, {4, 4, 1},
-      {3, 0, 3}, {2, 2, 4}, {5, 1, 5}, {2, 2, 6},
+      {1, 0, 0},  {1, 0, 0}, {1, 1, 0},   {0, 0, 0}, {4, 4, 1},
+      {3, 0, 3},  {2, 2, 4}, {5, 1, 5},   {2, 2, 6}, {5, 0, 6},
+      {1, 30, 7}, {2, 7, 8}, {9, 99, 10},
   };
-  uvws__mark_t marks[] = {{2, 5}, {2, 0}, {1, 0}, {0, 2}, {4, 1}, {0, 2}};
-  unsigned first = 0, n = 6;
+  /* The last ones count at their ends. */
+  uvws__mark_t marks[] = {{2, 5, 0},  {2, 0, 0}, {1, 0, 0},  {0, 2, 0},
+                          {4, 1, 0},  {0, 2, 0}, {6, 0, 30}, {2, 0, 7},
+                          {3, 0, 90}, {6, 0, 9}};
+  unsigned first = 0, n = 10;
   (void)state;
   for (size_t i = 0; i < sizeof(takes) / sizeof(takes[0]); i++) {
     assert_int_equal(uvws__marks_take(marks, &first, &n, takes[i].bytes),
                      takes[i].body);
     assert_int_equal(first, takes[i].first);
-    assert_int_equal(n, 6 - first);
+    assert_int_equal(n, 10 - first);
   }
 }
 
@@ -338,14 +365,13 @@ static void test_small_pieces_share_buffers(void** state) {
   uv_buf_t bufs[16];
   (void)state;
   begin_episode();
-  for (unsigned i = 0; i < 100; i++)
-    assert_non_null(uvws__outbox_reserve(model.outbox, 2, 100));
+  for (unsigned i = 0; i < 100; i++) assert_non_null(reserve_piece(2, 100));
   assert_int_equal(uvws__outbox_buffers(model.outbox, bufs, 16), 1);
   assert_int_equal(uvws__outbox_buffers(model.outbox, bufs, 0), 0);
   /* libuv has the first one now. */
   uvws__outbox_submit(model.outbox, 1);
   assert_int_equal(uvws__outbox_buffers(model.outbox, bufs, 16), 0);
-  assert_non_null(uvws__outbox_reserve(model.outbox, 2, 100));
+  assert_non_null(reserve_piece(2, 100));
   assert_int_equal(uvws__outbox_buffers(model.outbox, bufs, 16), 1);
   assert_int_equal(bufs[0].len, 102);
   end_episode();
@@ -356,9 +382,9 @@ static void test_small_pieces_share_buffers(void** state) {
 static void test_marks_do_not_pile_up(void** state) {
   (void)state;
   begin_episode();
-  assert_non_null(uvws__outbox_reserve(model.outbox, 2, 10));
+  assert_non_null(reserve_piece(2, 10));
   for (unsigned i = 0; i < 10000; i++) {
-    assert_non_null(uvws__outbox_reserve(model.outbox, 2, 10));
+    assert_non_null(reserve_piece(2, 10));
     assert_int_equal(uvws__outbox_taken(model.outbox, 12), 10);
   }
   assert_true(model.outbox->mark_capacity < 100);
@@ -368,8 +394,8 @@ static void test_marks_do_not_pile_up(void** state) {
 static void test_impossible_sizes(void** state) {
   (void)state;
   begin_episode();
-  assert_null(uvws__outbox_reserve(model.outbox, 14, SIZE_MAX - 13));
-  assert_null(uvws__outbox_reserve(model.outbox, 14, SIZE_MAX - 14));
+  assert_null(reserve_piece(14, SIZE_MAX - 13));
+  assert_null(reserve_piece(14, SIZE_MAX - 14));
   check();
   end_episode();
   uvws__outbox_free(NULL);
