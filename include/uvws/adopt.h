@@ -25,9 +25,10 @@
  *                 TCP or unix stream socket
  *   UV_ENOTCONN   it is not connected, or the stream was shut down
  *   UV_EBUSY      the stream is being read, listens, is being written to, or
- * was taken over already UV_EEXIST     a descriptor that the loop is at work on
- * for a stream: duplicate it UV_ENOMEM, and what opening the descriptor reports
- */
+ *                 was taken over already
+ *   UV_EEXIST     a descriptor that the loop is at work on for a stream:
+ *                 duplicate it
+ *   UV_ENOMEM, and what opening the descriptor reports */
 #ifndef UVWS_ADOPT_H_
 #define UVWS_ADOPT_H_
 
