@@ -234,11 +234,10 @@ static void on_ended(uvws__stream_t* stream, int status) {
   uvws__conn_t* conn = stream->owner;
   uvws__cause_t cause = uvws__cause_of_status(
       stream->write_status != 0 ? stream->write_status : status);
-  const uvws__tls_result_t* tls = uvws__stream_tls(stream);
   if (status == UV_EOF && stream->write_status == 0) {
     cause.text = "connection closed without a close frame";
     if (conn->state == UVWS__STATE_UPGRADING)
-      cause.text = tls != NULL && tls->version == 0
+      cause.text = uvws__stream_is_mute(stream)
                        ? "connection closed during the TLS handshake"
                        : "connection closed during the opening handshake";
   }

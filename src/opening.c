@@ -193,9 +193,7 @@ static int send_request(uvws__opening_t* opening) {
   uvws__stream_t* stream = opening->conn->stream;
   uvws__text_t request = opening->request;
   if (request.data == NULL) return 0;
-  uint8_t* room = uvws__stream_reserve(stream, request.len, 0);
-  if (room == NULL) return UV_ENOMEM;
-  memcpy(room, request.data, request.len);
+  if (!uvws__stream_put(stream, request.data, request.len)) return UV_ENOMEM;
   uvws__stream_flush(stream);
   uvws__free(request.data);
   opening->request.data = NULL;
@@ -263,12 +261,10 @@ static const char* choose_protocol(const uvws__opening_t* opening) {
 }
 
 static bool queue(uvws__stream_t* stream, uvws__text_t response) {
-  uint8_t* room = response.data == NULL
-                      ? NULL
-                      : uvws__stream_reserve(stream, response.len, 0);
-  if (room != NULL) memcpy(room, response.data, response.len);
+  bool queued = response.data != NULL &&
+                uvws__stream_put(stream, response.data, response.len);
   uvws__free(response.data);
-  return room != NULL;
+  return queued;
 }
 
 static uvws__failure_t accept_request(uvws__opening_t* opening) {
@@ -296,9 +292,7 @@ static uvws__failure_t accept_request(uvws__opening_t* opening) {
 bool uvws__opening_refuse(uvws__opening_t* opening, uvws__failure_t failure) {
   uvws__conn_t* conn = opening->conn;
   uvws__cause_t cause = uvws__cause_of(failure);
-  const uvws__tls_result_t* tls = uvws__stream_tls(conn->stream);
-  bool is_mute = tls != NULL && tls->version == 0;
-  if (is_mute ||
+  if (uvws__stream_is_mute(conn->stream) ||
       !queue(conn->stream, uvws__handshake_refuse(opening->head, failure)))
     return false;
   uvws__conn_event(conn, UVWS__EVENT_REFUSED, &cause);

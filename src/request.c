@@ -67,27 +67,18 @@ static void end_quietly(uvws_request_t* request) {
   uvws__stream_linger(request->stream, true, settings->max_discard);
 }
 
-/* Nothing can be said before the TLS handshake is over. */
-static bool is_mute(const uvws_request_t* request) {
-  const uvws__tls_result_t* tls = uvws__stream_tls(request->stream);
-  return tls != NULL && tls->version == 0;
-}
-
 /* Sends a response and ends the connection. Without memory for the response the
  * end is the answer. */
 static void end_with(uvws_request_t* request, uvws__text_t response) {
   uvws__stream_t* stream = request->stream;
   /* `abort` may have closed the stream, by way of the server. */
   bool terminating = request->server->terminating;
-  uint8_t* room = response.data == NULL || terminating || is_mute(request)
-                      ? NULL
-                      : uvws__stream_reserve(stream, response.len, 0);
-  if (room == NULL) {
+  bool may_say =
+      response.data != NULL && !terminating && !uvws__stream_is_mute(stream);
+  if (may_say && uvws__stream_put(stream, response.data, response.len))
+    end_quietly(request);
+  else
     close_stream(request);
-    return;
-  }
-  memcpy(room, response.data, response.len);
-  end_quietly(request);
 }
 
 static void refuse(uvws_request_t* request, uvws__failure_t failure) {
@@ -122,7 +113,7 @@ static void on_deadline(uvws__deadline_t* deadline) {
   }
   if (request->state == UNDECIDED)
     tell_abort(request, UVWS_ETIMEOUT);
-  else if (is_mute(request))
+  else if (uvws__stream_is_mute(request->stream))
     tell_tls_error(request, UVWS__FAIL_HANDSHAKE_TIMEOUT);
   refuse(request, UVWS__FAIL_HANDSHAKE_TIMEOUT);
 }
@@ -412,16 +403,14 @@ static int prepare(uvws_request_t* request,
   if (!uvws__deflate_accept(conn, request->head)) return UV_ENOMEM;
   uvws__text_t response = uvws__handshake_response(
       request->head, protocol, conn->extensions, fields, options->n_headers);
-  uint8_t* room = NULL;
   conn->url = make_url(request);
   if (protocol != NULL)
     conn->protocol = uvws__strndup(protocol, strlen(protocol));
-  if (response.data != NULL && conn->url != NULL &&
-      (protocol == NULL || conn->protocol != NULL))
-    room = uvws__stream_reserve(request->stream, response.len, 0);
-  if (room != NULL) memcpy(room, response.data, response.len);
+  bool queued = response.data != NULL && conn->url != NULL &&
+                (protocol == NULL || conn->protocol != NULL) &&
+                uvws__stream_put(request->stream, response.data, response.len);
   uvws__free(response.data);
-  return room == NULL ? UV_ENOMEM : 0;
+  return queued ? 0 : UV_ENOMEM;
 }
 
 static void hand_over(uvws_request_t* request, uvws__conn_t* conn) {

@@ -5,56 +5,11 @@
  * messages must come to the other as it is; memory is counted. For
  * test-deflate-sockets.c and test-deflate-flow.c. */
 
-#include "helper.h"
-
-#include <malloc.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "blob.h"
-
-/* ---- memory ---- */
-
-static size_t live;
-static unsigned calls;
-static unsigned fail_at; /* the allocation from now that fails; 0: none */
-
-static bool fails(void) {
-  calls++;
-  return fail_at > 0 && --fail_at == 0;
-}
-
-static void* count(void* ptr) {
-  live += malloc_usable_size(ptr);
-  return ptr;
-}
-
-static void* counting_malloc(size_t size) {
-  return fails() ? NULL : count(malloc(size));
-}
-
-static void* counting_calloc(size_t n, size_t size) {
-  return fails() ? NULL : count(calloc(n, size));
-}
-
-static void* counting_realloc(void* ptr, size_t size) {
-  if (fails()) return NULL;
-  live -= malloc_usable_size(ptr);
-  return count(realloc(ptr, size));
-}
-
-static void counting_free(void* ptr) {
-  live -= malloc_usable_size(ptr);
-  free(ptr);
-}
-
-static int count_allocations(void** state) {
-  (void)state;
-  test_keep_nothing();
-  return uvws_replace_allocator(counting_malloc, counting_realloc,
-                                counting_calloc, counting_free);
-}
+#include "counting.h"
 
 /* ---- two sockets ---- */
 

@@ -1,49 +1,9 @@
-#include "helper.h"
+#include "counting.h"
 
-#include <malloc.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* What is held in memory, counted by an allocator of our own: for what, how
  * much, and that nothing is left of a call that failed for want of it. */
-
-static size_t live;      /* bytes */
-static unsigned fail_at; /* the allocation from now that fails; 0: none */
-
-static bool fails(void) {
-  return fail_at > 0 && --fail_at == 0;
-}
-
-static void* count(void* ptr) {
-  live += malloc_usable_size(ptr);
-  return ptr;
-}
-
-static void* counting_malloc(size_t size) {
-  return fails() ? NULL : count(malloc(size));
-}
-
-static void* counting_calloc(size_t n, size_t size) {
-  return fails() ? NULL : count(calloc(n, size));
-}
-
-static void* counting_realloc(void* ptr, size_t size) {
-  if (fails()) return NULL;
-  live -= malloc_usable_size(ptr);
-  return count(realloc(ptr, size));
-}
-
-static void counting_free(void* ptr) {
-  live -= malloc_usable_size(ptr);
-  free(ptr);
-}
-
-static int count_allocations(void** state) {
-  (void)state;
-  test_keep_nothing();
-  return uvws_replace_allocator(counting_malloc, counting_realloc,
-                                counting_calloc, counting_free);
-}
 
 /* ---- received ---- */
 

@@ -517,6 +517,10 @@ void uvws__secure_free(uvws__secure_t* secure) {
   uvws__free(secure);
 }
 
+bool uvws__stream_is_mute(const uvws__stream_t* stream) {
+  return stream->secure != NULL && stream->secure->result->version == 0;
+}
+
 const uvws__tls_result_t* uvws__stream_tls(const uvws__stream_t* stream) {
   return stream->secure == NULL ? NULL : stream->secure->result;
 }

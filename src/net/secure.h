@@ -18,6 +18,9 @@ typedef struct uvws__secure_s uvws__secure_t;
 int uvws__stream_secure(uvws__stream_t* stream, struct uvws_tls_s* config,
                         const char* host, uint16_t port);
 
+/* Whether nothing can be said yet: TLS's handshake is not over. */
+bool uvws__stream_is_mute(const uvws__stream_t* stream);
+
 /* What is known of a stream's TLS; NULL without any. */
 const uvws__tls_result_t* uvws__stream_tls(const uvws__stream_t* stream);
 

@@ -319,6 +319,12 @@ uint8_t* uvws__stream_reserve(uvws__stream_t* stream, size_t head,
   return reserve(stream, &mark);
 }
 
+bool uvws__stream_put(uvws__stream_t* stream, const void* data, size_t len) {
+  uint8_t* room = uvws__stream_reserve(stream, len, 0);
+  if (room != NULL) memcpy(room, data, len);
+  return room != NULL;
+}
+
 uint8_t* uvws__stream_reserve_whole(uvws__stream_t* stream, size_t size,
                                     uint64_t whole) {
   uvws__mark_t mark = {size, 0, whole};

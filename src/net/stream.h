@@ -94,8 +94,12 @@ void uvws__stream_read_stop(uvws__stream_t* stream);
  * the read callback or the turn ends. */
 uint8_t* uvws__stream_reserve(uvws__stream_t* stream, size_t head, size_t body);
 
-/* The same for a piece of `size` bytes that counts as `whole` bytes, once all
- * of it is sent. */
+/* Queues a copy of bytes of which none are counted; false when there is no
+ * memory. */
+bool uvws__stream_put(uvws__stream_t* stream, const void* data, size_t len);
+
+/* The same as uvws__stream_reserve() for a piece of `size` bytes that counts as
+ * `whole` bytes, once all of it is sent. */
 uint8_t* uvws__stream_reserve_whole(uvws__stream_t* stream, size_t size,
                                     uint64_t whole);
 

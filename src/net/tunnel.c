@@ -58,10 +58,7 @@ static void fail_by_status(uvws__tunnel_t* tunnel, int status) {
 static void say(uvws__tunnel_t* tunnel) {
   size_t len;
   const void* data = uvws__talk_say(tunnel->talk, &len);
-  uint8_t* room = uvws__stream_reserve(tunnel->stream, len, 0);
-  if (room != NULL)
-    memcpy(room, data, len);
-  else
+  if (!uvws__stream_put(tunnel->stream, data, len))
     fail_by_status(tunnel, UV_ENOMEM);
 }
 
