@@ -51,22 +51,39 @@ char* uvws__strndup(const char* s, size_t len) {
   return copy;
 }
 
-bool uvws__budget_allows(uvws__budget_t* budget, uint64_t n, bool is_slow) {
-  uint64_t max = is_slow ? budget->max - budget->max / 8 : budget->max;
-  if (budget->max == 0 || (budget->used <= max && n <= max - budget->used))
+static bool fits(uint64_t n, uint64_t used, uint64_t max) {
+  return used <= max && n <= max - used;
+}
+
+bool uvws__budget_allows(uvws__budget_t* budget, uint64_t n, uvws__use_t use) {
+  if (budget == NULL || budget->max == 0) return true;
+  uint64_t max = budget->max;
+  if (use == UVWS__FOR_DEFLATING)
+    return fits(n, budget->used, max) && fits(n, budget->of_deflate, max / 4);
+  if (use == UVWS__FOR_INFLATING && !fits(n, budget->of_deflate, max - max / 4))
+    return false;
+  if (fits(n, budget->used, use == UVWS__FOR_SLOW ? max - max / 8 : max))
     return true;
   budget->scarce = true;
   return false;
 }
 
-void uvws__budget_take(uvws__budget_t* budget, uint64_t n) {
+static bool is_of_deflate(uvws__use_t use) {
+  return use == UVWS__FOR_INFLATING || use == UVWS__FOR_DEFLATING;
+}
+
+void uvws__budget_take(uvws__budget_t* budget, uint64_t n, uvws__use_t use) {
+  if (budget == NULL) return;
   budget->used += n;
+  if (is_of_deflate(use)) budget->of_deflate += n;
 }
 
 /* A quarter must be free before senders are called back, or each would be
  * called for the few bytes that the one before has left. */
-void uvws__budget_give(uvws__budget_t* budget, uint64_t n) {
+void uvws__budget_give(uvws__budget_t* budget, uint64_t n, uvws__use_t use) {
+  if (budget == NULL) return;
   budget->used -= n;
+  if (is_of_deflate(use)) budget->of_deflate -= n;
   if (!budget->scarce || budget->used > budget->max - budget->max / 4) return;
   budget->scarce = false;
   budget->room(budget);

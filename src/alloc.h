@@ -19,19 +19,30 @@ void uvws__free(void* ptr); /* NULL is fine */
 char* uvws__strndup(const char* s, size_t len);
 
 /* What the connections of a server may use together; `max` 0 is no limit.
- * Zeroed memory is an unlimited one. */
+ * Zeroed memory is an unlimited one, and so is NULL. */
 typedef struct uvws__budget_s {
   uint64_t used;
+  uint64_t of_deflate; /* among them */
   uint64_t max;
   bool scarce; /* somebody was refused: call `room` once there is some again */
   void (*room)(struct uvws__budget_s* budget);
 } uvws__budget_t;
 
-/* Whether `n` more bytes would fit. Whoever already holds memory for a peer
- * that does not keep up leaves the last eighth to the others. */
-bool uvws__budget_allows(uvws__budget_t* budget, uint64_t n, bool is_slow);
-void uvws__budget_take(uvws__budget_t* budget, uint64_t n);
-void uvws__budget_give(uvws__budget_t* budget, uint64_t n);
+/* What for. A peer that does not keep up and has memory already leaves the last
+ * eighth to the others. Compressed messages make much of little traffic: all
+ * that they need may be three quarters. And contexts for sending, which we can
+ * do without, are refused when that is one quarter. */
+typedef enum {
+  UVWS__FOR_ANY,
+  UVWS__FOR_SLOW,
+  UVWS__FOR_INFLATING,
+  UVWS__FOR_DEFLATING
+} uvws__use_t;
+
+/* Whether `n` more bytes would fit. */
+bool uvws__budget_allows(uvws__budget_t* budget, uint64_t n, uvws__use_t use);
+void uvws__budget_take(uvws__budget_t* budget, uint64_t n, uvws__use_t use);
+void uvws__budget_give(uvws__budget_t* budget, uint64_t n, uvws__use_t use);
 
 /* Gives the system the whole pages of a block that will be written before it is
  * read again. It stays allocated. */

@@ -15,6 +15,10 @@
  * seen what the context then has. What we receive refers to what the peer
  * likes: only its promise of no takeover lets us forget.
  *
+ * A server's budget counts an inflater from its message's begin, and a deflater
+ * that stays beyond a call; if there is no room, each message is compressed by
+ * itself.
+ *
  * A blob is compressed once for each way of compressing, referring to nothing
  * before it, whatever was agreed upon; what comes behind it then must not
  * either. */
@@ -43,10 +47,11 @@ struct uvws__deflate_s {
   uint8_t inflate_bits;
   bool keeps_deflater; /* context takeover */
   bool keeps_inflater;
-  bool packing; /* a message in parts is under way */
+  bool packing; /* a message in parts is under way, and compressed */
   bool stale;   /* the context has what the peer has not seen */
   uvws__deflater_t* deflater;
   uvws__inflater_t* inflater;
+  size_t charged; /* to the server's budget, for the deflater */
   uvws__deadline_t idle;
 };
 
@@ -155,13 +160,30 @@ static void give_inflater(uvws__loop_t* loop, unsigned bits,
   spare->inflater = inflater;
 }
 
-/* ---- idle ---- */
+/* ---- what a connection keeps ---- */
+
+static uvws__budget_t* budget_of(const struct uvws__deflate_s* deflate) {
+  return deflate->conn->receiver.budget;
+}
+
+/* Whether the server can afford that the deflater stays for a while. */
+static bool charge_deflater(struct uvws__deflate_s* deflate) {
+  size_t size = uvws__deflater_size(&deflate->how);
+  if (deflate->charged > 0) return true;
+  if (!uvws__budget_allows(budget_of(deflate), size, UVWS__FOR_DEFLATING))
+    return false;
+  uvws__budget_take(budget_of(deflate), size, UVWS__FOR_DEFLATING);
+  deflate->charged = size;
+  return true;
+}
 
 static void drop_deflater(struct uvws__deflate_s* deflate) {
   if (deflate->deflater != NULL)
     give_deflater(deflate->conn->loop, &deflate->how, deflate->deflater);
   deflate->deflater = NULL;
   deflate->stale = false;
+  uvws__budget_give(budget_of(deflate), deflate->charged, UVWS__FOR_DEFLATING);
+  deflate->charged = 0;
 }
 
 static void on_idle(uvws__deadline_t* deadline) {
@@ -182,23 +204,36 @@ static uvws__conn_t* conn_of(uvws__receiver_t* receiver) {
   return UVWS__CONTAINER_OF(receiver, uvws__conn_t, receiver);
 }
 
-static uvws__inflater_t* begin_message(uvws__receiver_t* receiver) {
+static uvws__failure_t begin_message(uvws__receiver_t* receiver) {
   uvws__conn_t* conn = conn_of(receiver);
   struct uvws__deflate_s* deflate = conn->deflate;
-  uvws__inflater_t* inflater = deflate->inflater;
+  size_t size = uvws__inflater_size(deflate->inflate_bits);
+  receiver->inflater = deflate->inflater;
   deflate->inflater = NULL;
-  if (inflater != NULL) return inflater;
-  return take_inflater(conn->loop, deflate->inflate_bits);
+  if (receiver->inflater != NULL) return UVWS__OK;
+  if (!uvws__budget_allows(receiver->budget, size, UVWS__FOR_INFLATING))
+    return UVWS__FAIL_MEMORY_BUDGET;
+  receiver->inflater = take_inflater(conn->loop, deflate->inflate_bits);
+  if (receiver->inflater == NULL) return UVWS__FAIL_NO_MEMORY;
+  uvws__budget_take(receiver->budget, size, UVWS__FOR_INFLATING);
+  return UVWS__OK;
 }
 
-static void end_message(uvws__receiver_t* receiver,
-                        uvws__inflater_t* inflater) {
-  uvws__conn_t* conn = conn_of(receiver);
-  struct uvws__deflate_s* deflate = conn->deflate;
+static void drop_inflater(struct uvws__deflate_s* deflate,
+                          uvws__inflater_t* inflater) {
+  give_inflater(deflate->conn->loop, deflate->inflate_bits, inflater);
+  uvws__budget_give(budget_of(deflate),
+                    uvws__inflater_size(deflate->inflate_bits),
+                    UVWS__FOR_INFLATING);
+}
+
+static void end_message(uvws__receiver_t* receiver) {
+  struct uvws__deflate_s* deflate = conn_of(receiver)->deflate;
   if (deflate->keeps_inflater)
-    deflate->inflater = inflater;
+    deflate->inflater = receiver->inflater;
   else
-    give_inflater(conn->loop, deflate->inflate_bits, inflater);
+    drop_inflater(deflate, receiver->inflater);
+  receiver->inflater = NULL;
 }
 
 static const uvws__inflating_t inflating = {begin_message, end_message};
@@ -215,7 +250,7 @@ static uvws__deflater_t* use_deflater(struct uvws__deflate_s* deflate) {
 }
 
 static void leave_deflater(struct uvws__deflate_s* deflate) {
-  if (deflate->keeps_deflater)
+  if (deflate->keeps_deflater && charge_deflater(deflate))
     note_use(deflate);
   else
     drop_deflater(deflate);
@@ -267,13 +302,12 @@ static bool pack_bytes(struct uvws__deflate_s* deflate,
   uvws__bytes_t bytes = {loop->pool->deflated, 0, sizeof(loop->pool->deflated),
                          .lent = true};
   uvws__deflater_t* deflater = use_deflater(deflate);
-  *status = deflater != NULL && add_all(deflater, out, &bytes) ? 0 : UV_ENOMEM;
-  bool last = out->first_byte & UVWS__FIN;
-  bool useless = *status == 0 && is_whole(out) && bytes.len >= out->len;
+  bool done = deflater != NULL && add_all(deflater, out, &bytes);
+  bool useless = done && is_whole(out) && bytes.len >= out->len;
   if (useless) deflate->stale = true;
-  deflate->packing = *status == 0 && !last;
   if (deflater != NULL && !deflate->packing) leave_deflater(deflate);
-  if (*status != 0 || useless) {
+  *status = done || !deflate->packing ? 0 : UV_ENOMEM;
+  if (!done || useless) {
     free_bytes(&bytes);
     return false;
   }
@@ -303,11 +337,9 @@ static uvws__variant_t* make_variant(struct uvws__deflate_s* deflate,
 
 /* Our own context has not seen what the peer's will have. */
 static bool pack_blob(struct uvws__deflate_s* deflate,
-                      const uvws__outgoing_t* out, uvws__outgoing_t* packed,
-                      int* status) {
+                      const uvws__outgoing_t* out, uvws__outgoing_t* packed) {
   uvws__variant_t* variant = uvws__blob_variant(out->blob, &deflate->how);
   if (variant == NULL) variant = make_variant(deflate, out);
-  *status = variant == NULL ? UV_ENOMEM : 0;
   if (variant == NULL || variant->len == 0) return false;
   deflate->stale = true;
   *packed = packed_frame(out);
@@ -318,7 +350,8 @@ static bool pack_blob(struct uvws__deflate_s* deflate,
 
 bool uvws__deflate_pack(uvws__conn_t* conn, const uvws__outgoing_t* out,
                         uvws__outgoing_t* packed, int* status) {
-  if (out->blob != NULL) return pack_blob(conn->deflate, out, packed, status);
+  *status = 0;
+  if (out->blob != NULL) return pack_blob(conn->deflate, out, packed);
   return pack_bytes(conn->deflate, out, packed, status);
 }
 
@@ -329,6 +362,21 @@ void uvws__deflate_unpack(uvws__outgoing_t* packed) {
 
 void uvws__deflate_forget(uvws__conn_t* conn) {
   conn->deflate->stale = true;
+}
+
+bool uvws__deflate_begin(uvws__conn_t* conn) {
+  struct uvws__deflate_s* deflate = conn->deflate;
+  if (use_deflater(deflate) == NULL) return false;
+  deflate->packing = charge_deflater(deflate);
+  if (!deflate->packing) drop_deflater(deflate);
+  return deflate->packing;
+}
+
+void uvws__deflate_finish(uvws__conn_t* conn) {
+  struct uvws__deflate_s* deflate = conn->deflate;
+  if (deflate == NULL || !deflate->packing) return;
+  deflate->packing = false;
+  leave_deflater(deflate);
 }
 
 bool uvws__deflate_wants(const uvws__conn_t* conn, uint64_t len,
@@ -401,8 +449,7 @@ void uvws__deflate_end(uvws__conn_t* conn) {
   if (deflate == NULL) return;
   uvws__receiver_clear(&conn->receiver);
   drop_deflater(deflate);
-  if (deflate->inflater != NULL)
-    give_inflater(conn->loop, deflate->inflate_bits, deflate->inflater);
+  if (deflate->inflater != NULL) drop_inflater(deflate, deflate->inflater);
   uvws__wheel_cancel(&deflate->idle);
   uvws__free(deflate);
   conn->deflate = NULL;

@@ -36,9 +36,15 @@ void uvws__deflate_end(uvws__conn_t* conn);
 bool uvws__deflate_wants(const uvws__conn_t* conn, uint64_t len,
                          unsigned flags);
 
-/* Compresses a frame: *packed is then to be sent instead, before anything else
- * is compressed on the loop, and released. False, and `out` itself is to be
- * sent, when that is not worth it or there is no memory: *status tells. */
+/* A message in parts is to be compressed: false when there is no memory for
+ * that. Until it is finished nothing else is compressed on the connection. */
+bool uvws__deflate_begin(uvws__conn_t* conn);
+void uvws__deflate_finish(uvws__conn_t* conn);
+
+/* Compresses a message, or a part of one that was begun: *packed is then to be
+ * sent instead, before anything else is compressed on the loop, and released.
+ * False when that is not worth it, or there is no memory: `out` itself is to be
+ * sent, unless *status says that it is a part for which there is none. */
 bool uvws__deflate_pack(uvws__conn_t* conn, const uvws__outgoing_t* out,
                         uvws__outgoing_t* packed, int* status);
 void uvws__deflate_unpack(uvws__outgoing_t* packed);

@@ -48,11 +48,11 @@ static void charge(uvws__conn_t* conn, uint64_t waiting) {
   uvws__budget_t* budget = budget_of(conn);
   uint64_t before = conn->charged;
   conn->charged = waiting;
-  if (budget == NULL || waiting == before) return;
+  if (waiting == before) return;
   if (waiting > before)
-    uvws__budget_take(budget, waiting - before);
+    uvws__budget_take(budget, waiting - before, UVWS__FOR_ANY);
   else
-    uvws__budget_give(budget, before - waiting);
+    uvws__budget_give(budget, before - waiting, UVWS__FOR_ANY);
 }
 
 /* What the kernel has refused so far. */
@@ -62,9 +62,9 @@ static uint64_t waiting_in(const uvws__conn_t* conn) {
 }
 
 static bool has_room(const uvws__conn_t* conn, uint64_t len) {
-  uvws__budget_t* budget = budget_of(conn);
-  return budget == NULL ||
-         uvws__budget_allows(budget, len, conn->stream->outbox != NULL);
+  bool is_slow = conn->stream->outbox != NULL;
+  return uvws__budget_allows(budget_of(conn), len,
+                             is_slow ? UVWS__FOR_SLOW : UVWS__FOR_ANY);
 }
 
 uint64_t uvws__flow_most(const uvws__conn_t* conn) {

@@ -26,6 +26,7 @@ struct uvws__sending_s {
 static const size_t SOURCE_SIZE = 64 * 1024;
 
 void uvws__sending_free(uvws__conn_t* conn) {
+  uvws__deflate_finish(conn);
   uvws__free(conn->sending);
   conn->sending = NULL;
 }
@@ -38,11 +39,12 @@ static int begin(uvws_t* ws, unsigned flags, uvws_source_cb source, void* arg) {
   size_t room = source == NULL ? 0 : SOURCE_SIZE;
   struct uvws__sending_s* sending = uvws__malloc(sizeof(*sending) + room);
   if (sending == NULL) return UV_ENOMEM;
+  bool packs = uvws__deflate_wants(conn, UINT64_MAX, flags) &&
+               uvws__deflate_begin(conn);
   *sending = (struct uvws__sending_s){
       .opcode = flags & UVWS_TEXT ? UVWS__OP_TEXT : UVWS__OP_BINARY,
       .check_text = (flags & UVWS_TEXT) && !(flags & UVWS_UTF8_CHECKED),
-      .flags = uvws__deflate_wants(conn, UINT64_MAX, flags) ? UVWS_COMPRESS
-                                                            : UVWS_NO_COMPRESS,
+      .flags = packs ? UVWS_COMPRESS : UVWS_NO_COMPRESS,
       .source = source,
       .arg = arg,
   };

@@ -69,6 +69,7 @@ static void trace(uvws_t* ws, const uvws_trace_t* event) {
 }
 
 static uvws_events_t traced_events;
+static uint64_t max_memory; /* of the server; 0: the default */
 
 static void trace_accepted(server_t* own, peer_t* peer) {
   (void)own;
@@ -87,6 +88,7 @@ static void pair_start(const uvws_deflate_options_t* of_client,
   uvws_server_options_init(&server_options);
   uvws_options_init(&options);
   server_options.deflate = of_server;
+  if (max_memory > 0) server_options.max_memory = max_memory;
   options.deflate = of_client;
   server_start(&server, &server_options);
   server.stop_after = 1;

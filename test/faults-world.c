@@ -141,6 +141,11 @@ const uvws_events_t fault_events = {UVWS_EVENTS_INIT,      .open = on_open,
                                     .close = on_close,     .ping = on_ping,
                                     .pong = on_pong};
 
+static const uvws_events_t* events_of_all(void) {
+  return world.scenario->events == NULL ? &fault_events
+                                        : world.scenario->events;
+}
+
 /* ---- servers ---- */
 
 void leave_undecided(uvws_request_t* request) {
@@ -160,7 +165,7 @@ void accept_request(uvws_request_t* request) {
   options.n_headers = 1;
   (void)uvws_request_getpeername(request, (struct sockaddr*)&addr, &len);
   require(!seen->begun, "too many requests");
-  assert_int_equal(uvws_init(test_loop, &seen->ws, &fault_events), 0);
+  assert_int_equal(uvws_init(test_loop, &seen->ws, events_of_all()), 0);
   world.undecided = NULL;
   if (begin(seen, uvws_accept(request, &seen->ws, &options))) return;
   if (uvws_reject(request, 503, NULL, 0, NULL, 0) != 0)
@@ -204,6 +209,8 @@ bool start_host(host_t* host, const uvws_server_events_t* events,
   uvws_server_options_init(&options);
   options.close_timeout = plan.fault == NO_FAULT ? 4000 : 20;
   options.tcp_keepalive = 7;
+  if (world.scenario->server_options != NULL)
+    world.scenario->server_options(&options);
   plan.calling = true;
 #undef uvws_server_init
   int status = (world.scenario->is_plain ? uvws_server_init : test_server_init)(
@@ -242,7 +249,7 @@ void client_options(uvws_options_t* options) {
 
 void begin_client(seen_t* client, const char* url,
                   const uvws_options_t* options) {
-  assert_int_equal(uvws_init(test_loop, &client->ws, &fault_events), 0);
+  assert_int_equal(uvws_init(test_loop, &client->ws, events_of_all()), 0);
   plan.calling = true;
 #undef uvws_connect
   int status = (world.scenario->is_plain ? uvws_connect : test_connect)(

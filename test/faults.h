@@ -76,6 +76,8 @@ typedef struct scenario_s {
   const char* name;
   const char* wanted; /* what comes when nothing fails */
   void (*start)(void);
+  const uvws_events_t* events; /* the sockets'; NULL: fault_events */
+  void (*server_options)(uvws_server_options_t* options);
   void (*decide)(uvws_request_t* request);
   void (*client_open)(uvws_t* ws);
   void (*accepted_open)(uvws_t* ws);

@@ -18,22 +18,20 @@ static struct {
   bool in_use;
 } context;
 
-static uvws__inflater_t* begin_message(uvws__receiver_t* receiver) {
-  uvws__inflater_t* inflater = context.inflater;
-  (void)receiver;
+static uvws__failure_t begin_message(uvws__receiver_t* receiver) {
   assert_false(context.in_use);
-  if (inflater == NULL) inflater = uvws__inflater_new(15);
+  receiver->inflater = context.inflater;
+  if (receiver->inflater == NULL) receiver->inflater = uvws__inflater_new(15);
   context.inflater = NULL;
-  context.in_use = inflater != NULL;
-  return inflater;
+  context.in_use = receiver->inflater != NULL;
+  return context.in_use ? UVWS__OK : UVWS__FAIL_NO_MEMORY;
 }
 
-static void end_message(uvws__receiver_t* receiver,
-                        uvws__inflater_t* inflater) {
-  (void)receiver;
+static void end_message(uvws__receiver_t* receiver) {
   assert_true(context.in_use);
   context.in_use = false;
-  context.inflater = inflater;
+  context.inflater = receiver->inflater;
+  receiver->inflater = NULL;
 }
 
 static void allow_compression(uvws__receiver_t* receiver) {

@@ -70,18 +70,24 @@ static void destroy_deflater(uvws__deflater_t* deflater) {
   uvws__free(deflater);
 }
 
+static int bits_of(const uvws__deflate_how_t* how) {
+  return how->window_bits < 9 ? 9 : how->window_bits;
+}
+
+size_t uvws__deflater_size(const uvws__deflate_how_t* how) {
+  return STATE_SIZE + ((size_t)4 << bits_of(how)) +
+         ((size_t)2 << (how->memory_level + 7)) +
+         ((size_t)5 << (how->memory_level + 6));
+}
+
 uvws__deflater_t* uvws__deflater_new(const uvws__deflate_how_t* how) {
   uvws__deflater_t* deflater = uvws__calloc(1, sizeof(*deflater));
-  int bits = how->window_bits < 9 ? 9 : how->window_bits;
-  size_t size = STATE_SIZE + ((size_t)4 << bits) +
-                ((size_t)2 << (how->memory_level + 7)) +
-                ((size_t)5 << (how->memory_level + 6));
   if (deflater == NULL) return NULL;
   deflater->z.zalloc = zalloc;
   deflater->z.zfree = zfree;
   deflater->z.opaque = &deflater->arena;
-  if (make_arena(&deflater->arena, size) &&
-      deflateInit2(&deflater->z, how->level, Z_DEFLATED, -bits,
+  if (make_arena(&deflater->arena, uvws__deflater_size(how)) &&
+      deflateInit2(&deflater->z, how->level, Z_DEFLATED, -bits_of(how),
                    how->memory_level, how->strategy) == Z_OK)
     return deflater;
   destroy_deflater(deflater);
@@ -178,13 +184,17 @@ static void destroy_inflater(uvws__inflater_t* inflater) {
   uvws__free(inflater);
 }
 
+size_t uvws__inflater_size(unsigned window_bits) {
+  return STATE_SIZE + ((size_t)1 << window_bits);
+}
+
 uvws__inflater_t* uvws__inflater_new(unsigned window_bits) {
   uvws__inflater_t* inflater = uvws__calloc(1, sizeof(*inflater));
   if (inflater == NULL) return NULL;
   inflater->z.zalloc = zalloc;
   inflater->z.zfree = zfree;
   inflater->z.opaque = &inflater->arena;
-  if (make_arena(&inflater->arena, STATE_SIZE + ((size_t)1 << window_bits)) &&
+  if (make_arena(&inflater->arena, uvws__inflater_size(window_bits)) &&
       inflateInit2(&inflater->z, -(int)window_bits) == Z_OK)
     return inflater;
   destroy_inflater(inflater);

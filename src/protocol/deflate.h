@@ -56,6 +56,9 @@ bool uvws__deflate_is_same(const uvws__deflate_how_t* a,
 
 typedef struct uvws__deflater_s uvws__deflater_t;
 
+/* What one needs, in bytes. */
+size_t uvws__deflater_size(const uvws__deflate_how_t* how);
+
 /* NULL when there is no memory. */
 uvws__deflater_t* uvws__deflater_new(const uvws__deflate_how_t* how);
 void uvws__deflater_free(uvws__deflater_t* deflater);
@@ -89,6 +92,7 @@ bool uvws__deflater_add(uvws__deflater_t* deflater, const uint8_t* data,
 
 typedef struct uvws__inflater_s uvws__inflater_t;
 
+size_t uvws__inflater_size(unsigned window_bits);
 uvws__inflater_t* uvws__inflater_new(unsigned window_bits);
 void uvws__inflater_free(uvws__inflater_t* inflater);
 void uvws__inflater_reset(uvws__inflater_t* inflater);

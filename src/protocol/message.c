@@ -33,9 +33,12 @@ void uvws__receiver_init(uvws__receiver_t* receiver, uvws__role_t role,
   receiver->limits = limits;
 }
 
+static uvws__use_t use_of(const uvws__receiver_t* receiver) {
+  return receiver->compressed ? UVWS__FOR_INFLATING : UVWS__FOR_ANY;
+}
+
 static void drop_buffer(uvws__receiver_t* receiver) {
-  if (receiver->budget != NULL)
-    uvws__budget_give(receiver->budget, receiver->capacity);
+  uvws__budget_give(receiver->budget, receiver->capacity, use_of(receiver));
   uvws__free(receiver->buffer);
   receiver->buffer = NULL;
   receiver->len = receiver->capacity = 0;
@@ -43,9 +46,7 @@ static void drop_buffer(uvws__receiver_t* receiver) {
 }
 
 static void end_inflating(uvws__receiver_t* receiver) {
-  if (receiver->inflater != NULL)
-    receiver->inflating->end(receiver, receiver->inflater);
-  receiver->inflater = NULL;
+  if (receiver->inflater != NULL) receiver->inflating->end(receiver);
   receiver->has_more = false;
   uvws__free(receiver->kept);
   receiver->kept = NULL;
@@ -81,12 +82,11 @@ static bool is_data(const uvws__parser_t* parser) {
 
 static uvws__failure_t resize(uvws__receiver_t* receiver, size_t capacity) {
   size_t more = capacity - receiver->capacity;
-  if (receiver->budget != NULL &&
-      !uvws__budget_allows(receiver->budget, more, false))
+  if (!uvws__budget_allows(receiver->budget, more, use_of(receiver)))
     return UVWS__FAIL_MEMORY_BUDGET;
   uint8_t* buffer = uvws__realloc(receiver->buffer, capacity);
   if (buffer == NULL) return UVWS__FAIL_NO_MEMORY;
-  if (receiver->budget != NULL) uvws__budget_take(receiver->budget, more);
+  uvws__budget_take(receiver->budget, more, use_of(receiver));
   receiver->buffer = buffer;
   receiver->capacity = capacity;
   return UVWS__OK;
@@ -266,9 +266,10 @@ static uvws__received_kind_t take_data(uvws__receiver_t* receiver,
   }
   if (!receiver->compressed)
     return take_plain(receiver, data, len, last, received);
-  if (receiver->inflater == NULL)
-    receiver->inflater = receiver->inflating->begin(receiver);
-  if (receiver->inflater == NULL) return fail(received, UVWS__FAIL_NO_MEMORY);
+  if (receiver->inflater == NULL) {
+    received->failure = receiver->inflating->begin(receiver);
+    if (received->failure != UVWS__OK) return UVWS__RECEIVED_FAILURE;
+  }
   uvws__inflater_feed(receiver->inflater, data, len, last);
   receiver->has_more = true;
   return inflate_on(receiver, received);

@@ -21,10 +21,10 @@ struct uvws__receiver_s;
 
 /* Where a receiver has its inflater from. */
 typedef struct uvws__inflating_s {
-  /* A compressed message begins: NULL when there is no memory. */
-  uvws__inflater_t* (*begin)(struct uvws__receiver_s* receiver);
-  /* It is complete, or will never be. */
-  void (*end)(struct uvws__receiver_s* receiver, uvws__inflater_t* inflater);
+  /* A compressed message begins: sets the receiver's `inflater`. */
+  uvws__failure_t (*begin)(struct uvws__receiver_s* receiver);
+  /* It is complete, or will never be: takes it away. */
+  void (*end)(struct uvws__receiver_s* receiver);
 } uvws__inflating_t;
 
 typedef struct uvws__receiver_s {
@@ -34,7 +34,7 @@ typedef struct uvws__receiver_s {
   uint8_t* scratch;                   /* to inflate into; shared */
   size_t scratch_size;
   uint8_t* kept; /* compressed bytes that outlive the input they came in */
-  uvws__budget_t* budget; /* of the buffer's memory; NULL for none */
+  uvws__budget_t* budget; /* of the buffer's memory, or NULL */
   /* Told of each frame's header; NULL when nobody asks. */
   void (*header)(struct uvws__receiver_s* receiver);
   /* The message being assembled; NULL while none needs to be. */

@@ -102,20 +102,17 @@ static uint8_t scratch[SCRATCH];
 /* The context is taken over. */
 static uvws__inflater_t* context;
 
-static uvws__inflater_t* begin_message(uvws__receiver_t* receiver) {
-  uvws__inflater_t* inflater =
-      context != NULL ? context : uvws__inflater_new(15);
-  (void)receiver;
-  CHECK(inflater != NULL);
+static uvws__failure_t begin_message(uvws__receiver_t* receiver) {
+  receiver->inflater = context != NULL ? context : uvws__inflater_new(15);
+  CHECK(receiver->inflater != NULL);
   context = NULL;
-  return inflater;
+  return UVWS__OK;
 }
 
-static void end_message(uvws__receiver_t* receiver,
-                        uvws__inflater_t* inflater) {
-  (void)receiver;
+static void end_message(uvws__receiver_t* receiver) {
   CHECK(context == NULL);
-  context = inflater;
+  context = receiver->inflater;
+  receiver->inflater = NULL;
 }
 
 static const uvws__inflating_t inflating = {begin_message, end_message};

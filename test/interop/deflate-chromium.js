@@ -26,7 +26,8 @@ process.on('exit', () => {
 });
 
 const secure = ours.scheme === 'wss';
-const COUNT = secure || process.env.LAUNCHER ? 10 : 60;
+const COUNT = Number(process.env.MESSAGES) ||
+    (secure || process.env.LAUNCHER ? 10 : 60);
 
 /** What ours asks for. */
 const flags = ['server_no_context_takeover', 'client_no_context_takeover'];

@@ -23,6 +23,7 @@ VERSION = os.environ.get("UVWS_TLS_VERSION")  # the only one they speak
 SCHEME = "wss" if TLS else "ws"
 # Over TLS, and below valgrind, some must do.
 COUNT = 5 if TLS or os.environ.get("LAUNCHER") else 30
+COUNT = int(os.environ.get("MESSAGES", COUNT))
 DEPTH = 8  # messages on their way
 STEP = 64
 IDLE = 11  # seconds; idle_timeout is 10 s

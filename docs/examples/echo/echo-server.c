@@ -139,7 +139,7 @@ int main(int argc, char** argv) {
   const char* pipe = NULL;
   int port = 9001;
   uvws_server_options_init(&options);
-  uint64_t default_max = options.max_message;
+  bool limited = false;
   /* An echo has nothing that a foreign page could abuse. */
   options.flags = UVWS_SERVER_ANY_ORIGIN;
   for (int i = 1; i < argc; i += 2) {
@@ -159,7 +159,7 @@ int main(int argc, char** argv) {
     else if (strcmp(argv[i], "--pipe") == 0)
       pipe = value;
     else if (strcmp(argv[i], "--max-message") == 0)
-      options.max_message = strtoull(value, NULL, 10);
+      options.max_message = strtoull(value, NULL, 10), limited = true;
     else if (strcmp(argv[i], "--max-fragments") == 0)
       options.max_fragments = (uint32_t)strtoul(value, NULL, 10);
     else if (strcmp(argv[i], "--stream") == 0)
@@ -174,7 +174,7 @@ int main(int argc, char** argv) {
       die(argv[i], UV_EINVAL);
   }
 
-  if (streams && options.max_message == default_max) {
+  if (streams && !limited) {
     options.max_message = UINT64_MAX;
     options.max_fragments = UINT32_MAX;
   }
