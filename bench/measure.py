@@ -1,4 +1,6 @@
 """What the benchmarks of this directory share."""
+import json
+import math
 import os
 import re
 import signal
@@ -20,8 +22,29 @@ def median(values):
     return statistics.median(values)
 
 
+def interval(values):
+    """Of the median, by order: no matter how the values are distributed."""
+    values, n, tail = sorted(values), len(values), 0
+    for k in range(n // 2):
+        tail += math.comb(n, k) / 2**n
+        if tail > 0.025:
+            return values[max(0, k - 1)], values[n - max(1, k)]
+    return values[0], values[-1]
+
+
+def ratio(values):
+    low, high = interval(values)
+    return f"{median(values):6.3f} ({low:.3f}-{high:.3f})"
+
+
 def on_cpu(cpu, command):
     return ["taskset", "-c", str(cpu)] + command
+
+
+def process_cpu(pid):
+    with open(f"/proc/{pid}/stat") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) * TICK
 
 
 def machine_busy():
@@ -41,16 +64,40 @@ def wait_until_quiet(seconds):
             return
 
 
+class Wsload:
+    """The load generator of $WSLOAD (../shared/bench), compiled in `work`."""
+
+    def __init__(self, work, *flags):
+        source = os.environ.get(
+            "WSLOAD", os.path.join(HERE, "../../shared/bench")) + "/wsload.c"
+        self.program = os.path.join(work, "wsload")
+        if not os.path.exists(source):
+            die(f"no {source}: set WSLOAD to the directory that has it")
+        subprocess.run(["cc", "-O3", "-o", self.program, source, *flags],
+                       check=True)
+
+    def load(self, server, *options, cpu=LOAD_CPU):
+        command = [self.program, "-j", "-p", str(server.port), "--pid",
+                   str(server.pid)]
+        done = subprocess.run(
+            on_cpu(cpu, command + [str(option) for option in options]),
+            stdout=subprocess.PIPE, text=True, timeout=300)
+        result = json.loads(done.stdout)
+        if result["errors"]:
+            die(f"wsload counted {result['errors']} errors")
+        return result
+
+
 class Server:
     """A server that runs inside a `with`."""
 
-    def __init__(self, command, port=None):
-        self.command, self.port = command, port
+    def __init__(self, command, port=None, cpu=SERVER_CPU):
+        self.command, self.port, self.cpu = command, port, cpu
 
     def __enter__(self):
         out = subprocess.DEVNULL if self.port else subprocess.PIPE
         self.process = subprocess.Popen(
-            on_cpu(SERVER_CPU, self.command), stdin=subprocess.DEVNULL,
+            on_cpu(self.cpu, self.command), stdin=subprocess.DEVNULL,
             stdout=out, text=True)
         if not self.port:
             line = self.process.stdout.readline()

@@ -1,0 +1,286 @@
+// A server: one that listens by itself, or one that takes over connections of
+// Node's own http server.
+import {EventEmitter} from 'node:events';
+import {lookup} from 'node:dns';
+import {isIP} from 'node:net';
+import {
+  Link, REQUEST, SERVER_CLOSE, SERVER_ERROR, errorOf, native,
+} from './native.mjs';
+import {deflateOf, headerLines, serverTls} from './options.mjs';
+import {acceptSocket, closeSocket} from './websocket.mjs';
+
+const CLOSE_DEADLINE = 10000;
+const GOING_AWAY = 1001;
+
+/** What an upgrade request was, in the manner of Node's http. */
+function requestOf(target, rawHeaders, remoteAddress, remotePort) {
+  const headers = Object.create(null);
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i].toLowerCase();
+    const value = rawHeaders[i + 1];
+    headers[name] = name in headers ? `${headers[name]}, ${value}` : value;
+  }
+  return {
+    method: 'GET', url: target, httpVersion: '1.1', headers, rawHeaders,
+    socket: {remoteAddress, remotePort},
+  };
+}
+
+const offered = (request) =>
+  new Set((request.headers['sec-websocket-protocol'] ?? '').split(',')
+      .map((protocol) => protocol.trim()).filter(Boolean));
+
+export class WebSocketServer extends EventEmitter {
+  #options;
+  #link = new Link(this, (server, event, ...rest) =>
+    server.#deliver(event, ...rest));
+  #handle = null; // of a server that listens by itself
+  #http = null; // that it listens to
+  #closing = false;
+  #requests = new WeakMap(); // of sockets that are not open yet
+  #callbacks = new WeakMap();
+  clients = new Set();
+
+  constructor(options = {}) {
+    super();
+    const {port, host, server, noServer} = options;
+    const ways = [port !== undefined, server !== undefined, Boolean(noServer)];
+    if (ways.filter(Boolean).length !== 1)
+      throw new TypeError('One of port, server and noServer is needed');
+    this.#options = {
+      maxPayload: 16 * 1024 * 1024, backlog: 511, anyOrigin: false, ...options,
+    };
+    if (server !== undefined)
+      this.#listenTo(server);
+    else if (port !== undefined)
+      this.#listen(host, Number(port));
+  }
+
+  // ---- one's own ----
+
+  #listen(host, port) {
+    const options = this.#options;
+    const status = this.#link.attach(native.serve(this.#link, {
+      maxMessage: options.maxPayload,
+      maxMemory: options.maxMemory,
+      anyOrigin: Boolean(options.anyOrigin),
+      deflate: deflateOf(options.perMessageDeflate),
+      tls: serverTls(options),
+    }));
+    if (status !== 0) throw errorOf(status, 'listen');
+    this.#handle = this.#link.handle;
+    const bind = (addresses) => {
+      if (this.#closing) return;
+      let status;
+      for (const address of addresses) {
+        status = native.listen(this.#handle, address, port, options.backlog);
+        if (status === 0) break;
+      }
+      if (status !== 0)
+        process.nextTick(() => this.emit('error', errorOf(status, 'listen')));
+      else
+        process.nextTick(() => this.emit('listening'));
+    };
+    if (host === undefined || host === '')
+      bind(['::', '0.0.0.0']);
+    else if (isIP(host))
+      bind([host]);
+    else
+      lookup(host, (error, address) =>
+        error ? this.emit('error', error) : bind([address]));
+  }
+
+  #deliver(event, a, b, c, d, e) {
+    switch (event) {
+      case REQUEST:
+        this.#decide(a, requestOf(b, c, d, e));
+        return;
+      case SERVER_ERROR:
+        this.emit('error', errorOf(a, 'accept'));
+        return;
+      case SERVER_CLOSE:
+        this.emit('close');
+    }
+  }
+
+  /** The HTTP status of a refusal, or 0. */
+  async #check(request) {
+    const {path, verifyClient} = this.#options;
+    if (path !== undefined && request.url.split('?')[0] !== path) return 404;
+    if (verifyClient === undefined) return 0;
+    const verdict = await verifyClient(request);
+    if (typeof verdict === 'number') return verdict;
+    return verdict ? 0 : 401;
+  }
+
+  #choose(request) {
+    const protocols = offered(request);
+    const {handleProtocols} = this.#options;
+    if (protocols.size === 0) return undefined;
+    if (handleProtocols === undefined) return [...protocols][0];
+    return handleProtocols(protocols, request) || undefined;
+  }
+
+  async #decide(handle, request) {
+    let status = 500;
+    try {
+      status = await this.#check(request);
+      if (status === 0) {
+        const ws = acceptSocket(this, this.#urlOf(request), (link) =>
+          native.accept(handle, link, {
+            protocol: this.#choose(request),
+            headers: this.#headersFor(request),
+          }));
+        this.#requests.set(ws, request);
+        return;
+      }
+    } catch (error) {
+      native.reject(handle, 500);
+      if (error.code !== 'ECANCELED') this.emit('error', error);
+      return;
+    }
+    native.reject(handle, status);
+  }
+
+  #urlOf(request) {
+    const secure = this.#options.cert !== undefined;
+    return `${secure ? 'wss' : 'ws'}://${request.headers.host}${request.url}`;
+  }
+
+  /** A listener of `headers` may add lines, as with `ws`. */
+  #headersFor(request) {
+    if (this.listenerCount('headers') === 0) return [];
+    const lines = [];
+    this.emit('headers', lines, request);
+    return headerLines(lines.map((line) => {
+      const at = line.indexOf(':');
+      return [line.slice(0, at), line.slice(at + 1).trim()];
+    }));
+  }
+
+  // ---- Node's http server ----
+
+  #listenTo(server) {
+    this.#http = {
+      server,
+      listening: () => this.emit('listening'),
+      error: (error) => this.emit('error', error),
+      upgrade: async (request, socket, head) => {
+        const status = await this.#check(request).catch(() => 500);
+        if (status !== 0) {
+          socket.end(`HTTP/1.1 ${status} \r\nConnection: close\r\n` +
+                     'Content-Length: 0\r\n\r\n');
+          return;
+        }
+        this.handleUpgrade(request, socket, head);
+      },
+    };
+    for (const event of ['listening', 'error', 'upgrade'])
+      server.on(event, this.#http[event]);
+  }
+
+  /**
+   * Takes over a connection of Node's: its http server has read the request,
+   * and is told no more about it. The head is written once again as it was, for
+   * the library checks and answers it. Not one inside Node's TLS, whose keys
+   * are not to be had.
+   */
+  handleUpgrade(request, socket, head, callback = undefined) {
+    const fd = socket?._handle?.fd;
+    if (socket?.encrypted)
+      throw new TypeError('A connection inside Node\'s TLS cannot be taken ' +
+                          'over: give WebSocketServer the certificate');
+    if (!(fd >= 0)) throw new TypeError('No connected socket of node:net');
+    if (this.#closing) {
+      socket.destroy();
+      return;
+    }
+    socket._handle.readStop();
+    const lines = [`${request.method} ${request.url} HTTP/1.1`];
+    for (let i = 0; i < request.rawHeaders.length; i += 2)
+      lines.push(`${request.rawHeaders[i]}: ${request.rawHeaders[i + 1]}`);
+    const rest = socket.read();
+    const bytes = Buffer.concat([
+      Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1'), head,
+      ...(rest === null ? [] : [rest]),
+    ]);
+    const protocol = this.#choose(request);
+    try {
+      const ws = acceptSocket(this, this.#urlOf(request), (link) =>
+        native.adopt(link, fd, bytes, {
+          protocols: protocol === undefined ? [] : [protocol],
+          headers: this.#headersFor(request),
+          maxMessage: this.#options.maxPayload,
+          anyOrigin: Boolean(this.#options.anyOrigin),
+          deflate: deflateOf(this.#options.perMessageDeflate),
+        }));
+      this.#requests.set(ws, request);
+      if (callback !== undefined) this.#callbacks.set(ws, callback);
+    } finally {
+      socket.destroy();
+    }
+  }
+
+  // ---- its sockets ----
+
+  /** @private: a socket is open. */
+  deliverOpen(ws) {
+    const request = this.#requests.get(ws);
+    const callback = this.#callbacks.get(ws);
+    this.clients.add(ws);
+    if (callback !== undefined)
+      callback(ws, request);
+    else
+      this.emit('connection', ws, request);
+  }
+
+  /** @private */
+  deliverMessage(ws, data) {
+    this.emit('message', ws, data, typeof data !== 'string');
+  }
+
+  /** @private */
+  deliverClose(ws) {
+    this.clients.delete(ws);
+    if (this.#closing && this.#handle === null && this.clients.size === 0)
+      process.nextTick(() => this.emit('close'));
+  }
+
+  // ---- the rest ----
+
+  /** As net.Server's. */
+  address() {
+    if (this.#http !== null) return this.#http.server.address();
+    if (this.#handle === null) return null;
+    const result = native.serverAddress(this.#handle);
+    if (typeof result === 'number') return null;
+    const [address, port] = result;
+    return {address, family: `IPv${isIP(address)}`, port};
+  }
+
+  /** Listens no more, ends the sockets with 1001, then there is `close`. */
+  close(callback = undefined) {
+    if (callback !== undefined) this.once('close', callback);
+    if (this.#closing) return;
+    this.#closing = true;
+    if (this.#http !== null)
+      for (const event of ['listening', 'error', 'upgrade'])
+        this.#http.server.off(event, this.#http[event]);
+    if (this.#handle !== null) {
+      native.serverClose(this.#handle, CLOSE_DEADLINE);
+      return;
+    }
+    for (const ws of this.clients) closeSocket(ws, GOING_AWAY);
+    if (this.clients.size === 0) process.nextTick(() => this.emit('close'));
+  }
+
+  ref() {
+    if (this.#handle !== null) native.serverReference(this.#handle, true);
+    return this;
+  }
+
+  unref() {
+    if (this.#handle !== null) native.serverReference(this.#handle, false);
+    return this;
+  }
+}

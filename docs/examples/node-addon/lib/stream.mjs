@@ -1,0 +1,2 @@
+export class WebSocketStream {}
+export class WebSocketError extends DOMException {}
