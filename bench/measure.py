@@ -103,6 +103,7 @@ class Server:
             line = self.process.stdout.readline()
             found = re.search(r":(\d+)/?$", line.strip())
             if not found:
+                self.process.kill()
                 die(f"{self.command[0]} does not listen: {line}")
             self.port = int(found[1])
         self.pid = self.process.pid
@@ -117,6 +118,7 @@ class Server:
                 if entry in file.read():
                     return
             time.sleep(0.05)
+        self.process.kill()
         die(f"{self.command[0]} does not listen")
 
     def __exit__(self, *_):

@@ -776,8 +776,8 @@ struct uvws_server_options_s {
   uint32_t send_timeout;  /* the kernel took nothing of what waits; 60 s,
                              0 = none */
   uint64_t max_memory;    /* of all connections together: what waits to be
-                             sent, and messages being received; 1 GiB,
-                             0 = no limit */
+                             sent, messages being received, and zlib's
+                             streams; 1 GiB, 0 = no limit */
   uvws_tls_t* tls;        /* whatever the server listens on speaks TLS (wss:); a
                              reference is taken. NULL: nothing does */
   uint32_t tcp_nodelay;   /* as for clients; 1 */

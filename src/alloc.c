@@ -51,6 +51,26 @@ char* uvws__strndup(const char* s, size_t len) {
   return copy;
 }
 
+static const size_t SPARE_MAX = 256 * 1024;
+
+void* uvws__spare_take(uvws__spare_t* spare, size_t least, size_t* size) {
+  if (spare == NULL || spare->size < least) return NULL;
+  void* block = spare->block;
+  *size = spare->size;
+  *spare = (uvws__spare_t){NULL, 0};
+  return block;
+}
+
+void uvws__spare_give(uvws__spare_t* spare, void* block, size_t size) {
+  if (spare != NULL && block != NULL && size <= SPARE_MAX &&
+      size > spare->size) {
+    void* smaller = spare->block;
+    *spare = (uvws__spare_t){block, size};
+    block = smaller;
+  }
+  uvws__free(block);
+}
+
 static bool fits(uint64_t n, uint64_t used, uint64_t max) {
   return used <= max && n <= max - used;
 }

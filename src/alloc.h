@@ -18,6 +18,20 @@ void uvws__free(void* ptr); /* NULL is fine */
 /* A NUL-terminated copy of `len` bytes. */
 char* uvws__strndup(const char* s, size_t len);
 
+/* A block that nobody uses, kept for who needs one next: from message to
+ * message the system's allocator would give its pages back and ask for them
+ * again. Zeroed memory is an empty one; NULL keeps nothing. */
+typedef struct uvws__spare_s {
+  void* block;
+  size_t size;
+} uvws__spare_t;
+
+/* The block, if it has `least` bytes; *size is what it has. Else NULL. */
+void* uvws__spare_take(uvws__spare_t* spare, size_t least, size_t* size);
+
+/* Frees a block, or keeps it. */
+void uvws__spare_give(uvws__spare_t* spare, void* block, size_t size);
+
 /* What the connections of a server may use together; `max` 0 is no limit.
  * Zeroed memory is an unlimited one, and so is NULL. */
 typedef struct uvws__budget_s {

@@ -399,6 +399,7 @@ static void leave(uvws__conn_t* conn) {
   uvws__loop_t* loop = conn->loop;
   uvws__stats_add_to_loop(conn);
   uvws__deflate_end(conn);
+  uvws__receiver_clear(&conn->receiver);
   *conn->link = conn->next;
   if (conn->next != NULL) conn->next->link = conn->link;
   conn->link = NULL;
@@ -432,7 +433,9 @@ int uvws__conn_new(uvws_t* ws, uvws__role_t role, uvws__state_t state,
 }
 
 int uvws__conn_enter(uvws__conn_t* conn) {
-  return uvws__loop_enter(conn->ws->loop, &conn->loop);
+  int status = uvws__loop_enter(conn->ws->loop, &conn->loop);
+  if (status == 0) conn->receiver.spare = &conn->loop->spare;
+  return status;
 }
 
 static void free_conn(uvws__conn_t* conn) {

@@ -39,8 +39,8 @@ static int begin(uvws_t* ws, unsigned flags, uvws_source_cb source, void* arg) {
   size_t room = source == NULL ? 0 : SOURCE_SIZE;
   struct uvws__sending_s* sending = uvws__malloc(sizeof(*sending) + room);
   if (sending == NULL) return UV_ENOMEM;
-  bool packs = uvws__deflate_wants(conn, UINT64_MAX, flags) &&
-               uvws__deflate_begin(conn);
+  bool packs =
+      uvws__deflate_wants(conn, UINT64_MAX, flags) && uvws__deflate_begin(conn);
   *sending = (struct uvws__sending_s){
       .opcode = flags & UVWS_TEXT ? UVWS__OP_TEXT : UVWS__OP_BINARY,
       .check_text = (flags & UVWS_TEXT) && !(flags & UVWS_UTF8_CHECKED),

@@ -123,8 +123,7 @@ static void test_without_an_inflater_it_closes(void** state) {
       await_all();
     else
       test_run_until(&client.closed);
-    if (!rich)
-      assert_non_null(strstr(client.log, "close(1013"));
+    if (!rich) assert_non_null(strstr(client.log, "close(1013"));
     pair_end_without_debt();
   }
 }
@@ -139,8 +138,8 @@ static size_t make_bomb(uint8_t* frame, size_t inflated) {
   uvws__deflater_t* deflater = uvws__deflater_new(&how);
   uvws__bytes_t out = {bytes, 0, sizeof(bytes), .lent = true};
   assert_true(inflated <= sizeof(zeros));
-  assert_true(uvws__deflater_add(deflater, zeros, inflated,
-                                 UVWS__DEFLATE_FLUSH, &out));
+  assert_true(
+      uvws__deflater_add(deflater, zeros, inflated, UVWS__DEFLATE_FLUSH, &out));
   assert_true(out.lent);
   uvws__deflater_free(deflater);
   return make_frame(frame, 0x42, out.data, out.len, true);

@@ -6,9 +6,10 @@
 
 #include <uv.h>
 
+#include "alloc.h"
 #include "net/wheel.h"
 
-#define UVWS__READ_BUFFER (64 * 1024)
+#define UVWS__READ_BUFFER (256 * 1024)
 #define UVWS__CORK_SIZE   (64 * 1024)
 #define UVWS__CORK_MARKS  2048
 #define UVWS__RANDOM_POOL 4096
@@ -67,6 +68,7 @@ typedef struct uvws__loop_s {
   uint64_t totals[6];        /* of src/stats.c: of those that are gone */
   struct uvws__pool_s* pool; /* of src/deflate.c, or NULL */
   void (*free_pool)(void* pool);
+  uvws__spare_t spare; /* buffer of a message being received */
   void (*left)(void*); /* the last user's, once the handles are closed */
   void* left_arg;
   uv_thread_t thread;

@@ -9,7 +9,8 @@
  * where it lies; the buffer exists only for messages that come in several
  * pieces. Its size follows the bytes received, never the length that a header
  * declares: at most max(64 KiB, bytes received) of it may be unused, so a peer
- * pays for memory with traffic.
+ * pays for memory with traffic. The loop's spare buffer, which is somebody's at
+ * a time, may be larger.
  *
  * Text is validated as its bytes come, so the first byte that cannot be UTF-8
  * fails the connection, wherever in a frame it stands.
@@ -39,7 +40,7 @@ static uvws__use_t use_of(const uvws__receiver_t* receiver) {
 
 static void drop_buffer(uvws__receiver_t* receiver) {
   uvws__budget_give(receiver->budget, receiver->capacity, use_of(receiver));
-  uvws__free(receiver->buffer);
+  uvws__spare_give(receiver->spare, receiver->buffer, receiver->capacity);
   receiver->buffer = NULL;
   receiver->len = receiver->capacity = 0;
   receiver->delivered = false;
@@ -80,7 +81,23 @@ static bool is_data(const uvws__parser_t* parser) {
   return parser->opcode <= UVWS__OP_BINARY;
 }
 
+static bool take_spare(uvws__receiver_t* receiver, size_t least) {
+  size_t size;
+  if (receiver->buffer != NULL) return false;
+  uint8_t* buffer = uvws__spare_take(receiver->spare, least, &size);
+  if (buffer == NULL) return false;
+  if (!uvws__budget_allows(receiver->budget, size, use_of(receiver))) {
+    uvws__spare_give(receiver->spare, buffer, size);
+    return false;
+  }
+  uvws__budget_take(receiver->budget, size, use_of(receiver));
+  receiver->buffer = buffer;
+  receiver->capacity = size;
+  return true;
+}
+
 static uvws__failure_t resize(uvws__receiver_t* receiver, size_t capacity) {
+  if (take_spare(receiver, capacity)) return UVWS__OK;
   size_t more = capacity - receiver->capacity;
   if (!uvws__budget_allows(receiver->budget, more, use_of(receiver)))
     return UVWS__FAIL_MEMORY_BUDGET;

@@ -26,7 +26,8 @@ typedef struct copy_s {
   size_t out;
   size_t out_at;
   char input[BUFFER];
-  char output[BUFFER];
+  char* output; /* as large as the largest chunk was */
+  size_t output_size;
 } copy_t;
 
 static void fail(copy_t* copy, const char* what, int status) {
@@ -107,10 +108,23 @@ static void write_on(copy_t* copy) {
   if (status != 0) fail(copy, "output", status);
 }
 
+static bool make_room(copy_t* copy, size_t size) {
+  if (size <= copy->output_size) return true;
+  char* output = realloc(copy->output, size);
+  if (output == NULL) return false;
+  copy->output = output;
+  copy->output_size = size;
+  return true;
+}
+
 /* While one chunk is being written no other may come. */
 static void on_chunk(uvws_t* ws, const uvws_chunk_t* chunk) {
   copy_t* copy = ws->data;
-  memcpy(copy->output, chunk->data, chunk->len); /* as the loop reads: 64 KiB */
+  if (!make_room(copy, chunk->len)) {
+    fail(copy, "output", UV_ENOMEM);
+    return;
+  }
+  if (chunk->len > 0) memcpy(copy->output, chunk->data, chunk->len);
   copy->out = chunk->len;
   copy->out_at = 0;
   copy->is_last = chunk->last;
@@ -169,5 +183,6 @@ int main(int argc, char** argv) {
     return 1;
   }
   uv_run(uv_default_loop(), UV_RUN_DEFAULT);
+  free(copy.output);
   return copy.failed;
 }

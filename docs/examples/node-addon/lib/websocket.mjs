@@ -82,7 +82,7 @@ function toClampedShort(value) {
 }
 
 /** WebIDL: neither shared nor resizable memory. */
-function checkBuffer(buffer) {
+export function checkBuffer(buffer) {
   if (types.isSharedArrayBuffer(buffer))
     throw new TypeError('WebSocket: the view is of a SharedArrayBuffer');
   if (buffer.resizable)
@@ -91,7 +91,7 @@ function checkBuffer(buffer) {
 
 /** 3.1, close(), steps 1 and 2. */
 export function checkClose(code, reason) {
-  if (code !== 0 && code !== 1000 && !(code >= 3000 && code <= 4999))
+  if (code !== 1000 && !(code >= 3000 && code <= 4999))
     throw new DOMException(`The close code must be 1000 or from 3000 to ` +
                            `4999; ${code} is neither.`, 'InvalidAccessError');
   if (Buffer.byteLength(reason) > 123)
@@ -103,9 +103,12 @@ export function publishFailure(websocket, code, message) {
   if (failures.hasSubscribers) failures.publish({websocket, code, message});
 }
 
-/** Connects a link: 0, or what was wrong at once, to be told later. */
-export function connect(link, url, protocols, options) {
-  const all = connectOptions(url, protocols, options);
+/**
+ * Connects a link: 0, or what was wrong at once, to be told later. `own` are
+ * native options that users do not have.
+ */
+export function connect(link, url, protocols, options, own = undefined) {
+  const all = {...connectOptions(url, protocols, options), ...own};
   let status = link.attach(native.connect(link, url.href, all));
   if (status === UVWS_ETLS && all.tls === undefined)
     status = link.attach(native.connect(link, url.href,

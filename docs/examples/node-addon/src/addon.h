@@ -45,7 +45,7 @@ typedef struct addon_s {
   char* text; /* to hold what is sent, TEXT_SIZE bytes */
 } addon_t;
 
-enum { TEXT_SIZE = 64 * 1024 };
+enum { TEXT_SIZE = 256 * 1024 };
 
 addon_t* addon_of(napi_env env);
 

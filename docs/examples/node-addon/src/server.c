@@ -93,9 +93,8 @@ static void on_request(uvws_server_t* handle, uvws_request_t* incoming) {
   int port;
   if (!task_begin(&task, server->addon, server->target)) return;
   request_t* request = malloc(sizeof(*request));
-  if (request == NULL ||
-      napi_create_external(env, request, on_request_gone, NULL, &external) !=
-          napi_ok) {
+  if (request == NULL || napi_create_external(env, request, on_request_gone,
+                                              NULL, &external) != napi_ok) {
     free(request); /* the library answers 500 */
     napi_close_handle_scope(env, task.scope);
     return;
@@ -182,11 +181,8 @@ static void on_server_close(uvws_server_t* handle) {
 }
 
 static const uvws_server_events_t events = {
-    UVWS_SERVER_EVENTS_INIT,
-    .request = on_request,
-    .abort = on_abort,
-    .error = on_server_error,
-    .close = on_server_close,
+    UVWS_SERVER_EVENTS_INIT,  .request = on_request,    .abort = on_abort,
+    .error = on_server_error, .close = on_server_close,
 };
 
 /* ---- calls ---- */
@@ -257,8 +253,8 @@ static napi_value listen_on(napi_env env, napi_callback_info info) {
   if (uv_ip4_addr(host, port, (struct sockaddr_in*)&addr) != 0 &&
       uv_ip6_addr(host, port, (struct sockaddr_in6*)&addr) != 0)
     return make_int(env, UV_EINVAL);
-  return make_int(env, uvws_listen(&server->server, (struct sockaddr*)&addr, 0,
-                                   backlog));
+  return make_int(
+      env, uvws_listen(&server->server, (struct sockaddr*)&addr, 0, backlog));
 }
 
 /* serverAddress(server): [address, port], or a status. */

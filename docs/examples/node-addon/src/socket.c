@@ -79,10 +79,9 @@ static void on_blob_gone(napi_env env, void* data, void* hint) {
 static napi_value give_away(napi_env env, const uvws_message_t* message) {
   napi_value result = NULL;
   uvws_blob_t* blob = uvws_message_blob(message);
-  if (blob != NULL &&
-      napi_create_external_arraybuffer(env, (void*)uvws_blob_data(blob),
-                                       message->len, on_blob_gone, blob,
-                                       &result) != napi_ok)
+  if (blob != NULL && napi_create_external_arraybuffer(
+                          env, (void*)uvws_blob_data(blob), message->len,
+                          on_blob_gone, blob, &result) != napi_ok)
     uvws_blob_unref(blob);
   return result;
 }
@@ -156,12 +155,8 @@ static void on_drain(uvws_t* ws) {
 }
 
 static const uvws_events_t events = {
-    UVWS_EVENTS_INIT,
-    .open = on_open,
-    .message = on_message,
-    .error = on_error,
-    .close = on_close,
-    .drain = on_drain,
+    UVWS_EVENTS_INIT,  .open = on_open,   .message = on_message,
+    .error = on_error, .close = on_close, .drain = on_drain,
 };
 
 /* ---- making one ---- */
@@ -229,8 +224,8 @@ static napi_value connect_socket(napi_env env, napi_callback_info info) {
   if (socket == NULL) return make_int(env, UV_ENOMEM);
   read_options(&from, &options, &deflate);
   const char* url = get_string(&from, args[1], NULL);
-  int status = from.failed ? UV_ENOMEM
-                           : uvws_connect(&socket->ws, url, &options);
+  int status =
+      from.failed ? UV_ENOMEM : uvws_connect(&socket->ws, url, &options);
   options_free(&from);
   return socket_begin(socket, status, handle);
 }
@@ -268,9 +263,9 @@ static napi_value adopt(napi_env env, napi_callback_info info) {
   adopt_options.options = &options;
   if (get_bool_member(&from, "anyOrigin"))
     adopt_options.flags = UVWS_SERVER_ANY_ORIGIN;
-  int status = from.failed ? UV_ENOMEM
-                           : adopt_duplicate(&socket->ws, fd, head, len,
-                                             &adopt_options);
+  int status =
+      from.failed ? UV_ENOMEM
+                  : adopt_duplicate(&socket->ws, fd, head, len, &adopt_options);
   options_free(&from);
   return socket_begin(socket, status, handle);
 }
@@ -299,7 +294,8 @@ static int send_long(socket_t* socket, napi_value text, size_t units) {
   napi_env env = socket->addon->env;
   size_t len = 0;
   napi_get_value_string_utf8(env, text, NULL, 0, &len);
-  char* bytes = malloc(len + 1);
+  char* own = len < TEXT_SIZE ? NULL : malloc(len + 1);
+  char* bytes = len < TEXT_SIZE ? socket->addon->text : own;
   if (bytes == NULL) return UV_ENOMEM;
   /* ASCII goes faster as what V8 has it in. */
   if (len == units)
@@ -308,7 +304,7 @@ static int send_long(socket_t* socket, napi_value text, size_t units) {
     napi_get_value_string_utf8(env, text, bytes, len + 1, &len);
   int status =
       uvws_send(&socket->ws, bytes, len, UVWS_TEXT | UVWS_UTF8_CHECKED);
-  free(bytes);
+  free(own);
   return status;
 }
 
@@ -318,7 +314,7 @@ static napi_value send_text(napi_env env, napi_callback_info info) {
   socket_t* socket = get_socket(env, info, args);
   size_t units = 0;
   napi_get_value_string_utf16(env, args[1], NULL, 0, &units);
-  bool is_short = units <= (TEXT_SIZE - 1) / 3;
+  bool is_short = units < 1024;
   return make_int(env, is_short ? send_short(socket, args[1])
                                 : send_long(socket, args[1], units));
 }
@@ -403,8 +399,8 @@ static napi_value read_on(napi_env env, napi_callback_info info) {
   socket_t* socket = get_socket(env, info, args);
   bool reads = true;
   napi_get_value_bool(env, args[1], &reads);
-  return make_int(env, reads ? uvws_read_start(&socket->ws)
-                             : uvws_read_stop(&socket->ws));
+  return make_int(
+      env, reads ? uvws_read_start(&socket->ws) : uvws_read_stop(&socket->ws));
 }
 
 /* errName(status), strerror(status). */
@@ -429,20 +425,13 @@ void define_socket(napi_env env, napi_value exports) {
     const char* name;
     napi_callback callback;
   } functions[] = {
-      {"connect", connect_socket},
-      {"adopt", adopt},
-      {"sendText", send_text},
-      {"sendBinary", send_binary},
-      {"close", close_socket},
-      {"terminate", terminate},
-      {"readyState", ready_state},
-      {"bufferedAmount", buffered_amount},
-      {"needsDrain", needs_drain},
-      {"hold", hold},
-      {"reference", reference},
-      {"read", read_on},
-      {"errName", err_name},
-      {"strerror", err_text},
+      {"connect", connect_socket}, {"adopt", adopt},
+      {"sendText", send_text},     {"sendBinary", send_binary},
+      {"close", close_socket},     {"terminate", terminate},
+      {"readyState", ready_state}, {"bufferedAmount", buffered_amount},
+      {"needsDrain", needs_drain}, {"hold", hold},
+      {"reference", reference},    {"read", read_on},
+      {"errName", err_name},       {"strerror", err_text},
   };
   for (size_t i = 0; i < sizeof(functions) / sizeof(*functions); i++)
     define(env, exports, functions[i].name, functions[i].callback);

@@ -180,7 +180,8 @@ export class RawConnection {
     this.#size += chunk.length;
     while (this.#size >= this.#needed) {
       const bytes = Buffer.concat(this.#chunks);
-      const used = this.#shaken ? this.#readFrame(bytes) : this.#readHead(bytes);
+      const read = this.#shaken ? this.#readFrame : this.#readHead;
+      const used = read.call(this, bytes);
       this.#chunks = [bytes.subarray(used)];
       this.#size -= used;
     }
