@@ -2,13 +2,23 @@
 
 const toUSVString = (value) => Buffer.from(`${value}`).toString();
 
-/** WebIDL: a dictionary is an object, or is missing. */
-function toDictionary(value, name) {
-  if (value === undefined || value === null) return {};
-  if (typeof value !== 'object' && typeof value !== 'function')
+/**
+ * WebIDL: a dictionary is an object, or is missing. Its members are read and
+ * converted one by one: those of EventInit first, each in alphabetical order.
+ */
+function readInit(init, name, conversions) {
+  if (init !== undefined && init !== null && Object(init) !== init)
     throw new TypeError(`${name}: not an object`);
-  return value;
+  const read = (members) => Object.fromEntries(members.map(
+      ([member, otherwise, convert]) => {
+        const value = init?.[member];
+        return [member, value === undefined ? otherwise : convert(value)];
+      }));
+  return [read(EVENT_INIT), read(conversions)];
 }
+
+const EVENT_INIT = ['bubbles', 'cancelable', 'composed'].map(
+    (member) => [member, false, Boolean]);
 
 /** WebIDL: unsigned short, modulo 2^16. */
 const toUnsignedShort = (value) => {
@@ -31,6 +41,32 @@ function requireOne(args, name) {
     throw new TypeError(`${name}: 1 argument required, but only 0 present`);
 }
 
+function toPort(value) {
+  if (!(value instanceof MessagePort))
+    throw new TypeError('MessageEvent: not a MessagePort');
+  return value;
+}
+
+const toPorts = (value) => {
+  if (Object(value) !== value)
+    throw new TypeError('MessageEvent: ports is no sequence');
+  return [...value].map(toPort);
+};
+
+const MESSAGE_INIT = [
+  ['data', null, (value) => value],
+  ['lastEventId', '', (value) => `${value}`],
+  ['origin', '', toUSVString],
+  ['ports', [], toPorts],
+  ['source', null, (value) => value === null ? null : toPort(value)],
+];
+
+const CLOSE_INIT = [
+  ['code', 0, toUnsignedShort],
+  ['reason', '', toUSVString],
+  ['wasClean', false, Boolean],
+];
+
 let fillMessage;
 let fillClose;
 
@@ -47,21 +83,17 @@ export class MessageEvent extends Event {
       super(type);
       return;
     }
-    init = toDictionary(init, 'MessageEventInit');
-    super(type, init);
-    const {
-      data = null, lastEventId = '', origin = '', ports = [], source = null,
-    } = init;
+    type = `${type}`;
+    const [event, own] = readInit(init, 'MessageEventInit', MESSAGE_INIT);
+    super(type, event);
+    this.#set(own);
+  }
+
+  #set({data, lastEventId, origin, ports, source}) {
     this.#data = data;
-    this.#lastEventId = `${lastEventId}`;
-    this.#origin = toUSVString(origin);
-    this.#ports = Object.freeze([...ports].map((port) => {
-      if (!(port instanceof MessagePort))
-        throw new TypeError('MessageEventInit.ports: not a MessagePort');
-      return port;
-    }));
-    if (source !== null && !(source instanceof MessagePort))
-      throw new TypeError('MessageEventInit.source: not a MessagePort');
+    this.#lastEventId = lastEventId;
+    this.#origin = origin;
+    this.#ports = Object.freeze([...ports]);
     this.#source = source;
   }
 
@@ -73,16 +105,19 @@ export class MessageEvent extends Event {
 
   initMessageEvent(type, bubbles = false, cancelable = false, data = null,
                    origin = '', lastEventId = '', source = null, ports = []) {
+    if (!(#data in this)) throw new TypeError('Illegal invocation');
     requireOne(arguments, 'initMessageEvent');
-    const event = new MessageEvent(type, {
-      data, origin, lastEventId, source, ports,
-    });
-    this.initEvent(type, bubbles, cancelable);
-    this.#data = event.#data;
-    this.#origin = event.#origin;
-    this.#lastEventId = event.#lastEventId;
-    this.#source = event.#source;
-    this.#ports = event.#ports;
+    type = `${type}`;
+    const own = {
+      data,
+      origin: toUSVString(origin),
+      lastEventId: `${lastEventId}`,
+      source: source === null ? null : toPort(source),
+      ports: toPorts(ports),
+    };
+    if (this.eventPhase !== Event.NONE) return; /* it is being dispatched */
+    this.initEvent(type, Boolean(bubbles), Boolean(cancelable));
+    this.#set(own);
   }
 
   static {
@@ -108,12 +143,12 @@ export class CloseEvent extends Event {
       super(type);
       return;
     }
-    init = toDictionary(init, 'CloseEventInit');
-    super(type, init);
-    const {code = 0, reason = '', wasClean = false} = init;
-    this.#code = toUnsignedShort(code);
-    this.#reason = toUSVString(reason);
-    this.#wasClean = Boolean(wasClean);
+    type = `${type}`;
+    const [event, own] = readInit(init, 'CloseEventInit', CLOSE_INIT);
+    super(type, event);
+    this.#code = own.code;
+    this.#reason = own.reason;
+    this.#wasClean = own.wasClean;
   }
 
   get wasClean() { return this.#wasClean; }

@@ -66,10 +66,19 @@ function toProtocols(value) {
   if (method === undefined || method === null) return [`${value}`];
   if (typeof method !== 'function')
     throw new TypeError('WebSocket: protocols is not iterable');
+  /* Not for...of, which closes the iterator where a conversion throws. */
+  const iterator = Reflect.apply(method, value, []);
+  if (Object(iterator) !== iterator)
+    throw new TypeError('WebSocket: protocols has no iterator');
+  const {next} = iterator;
   const strings = [];
-  for (const one of {[Symbol.iterator]: () => Reflect.apply(method, value, [])})
-    strings.push(`${one}`);
-  return strings;
+  for (;;) {
+    const result = Reflect.apply(next, iterator, []);
+    if (Object(result) !== result)
+      throw new TypeError('WebSocket: the iterator has no result');
+    if (result.done) return strings;
+    strings.push(`${result.value}`);
+  }
 }
 
 /** WebIDL: [Clamp] unsigned short; halves go to the even one. */
@@ -81,11 +90,36 @@ function toClampedShort(value) {
   return floor + Number(rest > 0.5 || (rest === 0.5 && floor % 2 === 1));
 }
 
+const getter = (prototype, name) => {
+  const get = Object.getOwnPropertyDescriptor(prototype, name)?.get;
+  return (object) => get && Reflect.apply(get, object, []);
+};
+const TypedArray = Object.getPrototypeOf(Uint8Array.prototype);
+const bufferOfArray = getter(TypedArray, 'buffer');
+const bufferOfDataView = getter(DataView.prototype, 'buffer');
+const isResizable = getter(ArrayBuffer.prototype, 'resizable');
+const sizeOfBlob = getter(Blob.prototype, 'size');
+const {arrayBuffer: bytesOfBlob} = Blob.prototype;
+
+/** What objects are does not depend on what a page has made of them. */
+const bufferOf = (view) => types.isDataView(view) ?
+  bufferOfDataView(view) : bufferOfArray(view);
+
+function isBlob(value) {
+  if (typeof value !== 'object' || value === null) return false;
+  try {
+    sizeOfBlob(value);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** WebIDL: neither shared nor resizable memory. */
 export function checkBuffer(buffer) {
   if (types.isSharedArrayBuffer(buffer))
     throw new TypeError('WebSocket: the view is of a SharedArrayBuffer');
-  if (buffer.resizable)
+  if (isResizable(buffer))
     throw new TypeError('WebSocket: the ArrayBuffer is resizable');
 }
 
@@ -143,6 +177,8 @@ class WebSocket extends EventTarget {
     if (arguments.length < 1)
       throw new TypeError('WebSocket: 1 argument required, but only 0 present');
     super();
+    if (Object(new.target.prototype) !== new.target.prototype)
+      Object.setPrototypeOf(this, WebSocket.prototype);
     if (url === accepted) return;
     url = `${url}`;
     protocols = toProtocols(protocols);
@@ -161,8 +197,8 @@ class WebSocket extends EventTarget {
   #neverConnects(status) {
     this.#state = CLOSED;
     publishFailure(this, native.errName(status), native.strerror(status));
+    setImmediate(() => this.#fire(closeEvent(false, 1006, '')));
     this.#fire(new Event('error'));
-    this.#fire(closeEvent(false, 1006, ''));
   }
 
   // ---- events ----
@@ -234,8 +270,9 @@ class WebSocket extends EventTarget {
       const handler = {
         value,
         listener: (event) => {
-          if (typeof handler.value === 'function')
-            Reflect.apply(handler.value, this, [event]);
+          if (typeof handler.value === 'function' &&
+              Reflect.apply(handler.value, this, [event]) === false)
+            event.preventDefault();
         },
       };
       this.#handlers[type] = handler;
@@ -271,6 +308,7 @@ class WebSocket extends EventTarget {
 
   get binaryType() { return this.#binaryType; }
   set binaryType(value) {
+    if (!(#link in this)) throw new TypeError('Illegal invocation');
     value = `${value}`;
     if (value === 'blob' || value === 'arraybuffer') this.#binaryType = value;
   }
@@ -278,19 +316,19 @@ class WebSocket extends EventTarget {
   // ---- send() ----
 
   send(data) {
+    if (!(#link in this)) throw new TypeError('Illegal invocation');
     if (arguments.length < 1)
       throw new TypeError('send: 1 argument required, but only 0 present');
-    if (!(#link in this)) throw new TypeError('Illegal invocation');
-    let isBlob = false;
+    let blob = false;
     if (typeof data !== 'string') {
       if (ArrayBuffer.isView(data))
-        checkBuffer(data.buffer);
+        checkBuffer(bufferOf(data));
       else if (types.isArrayBuffer(data))
         checkBuffer(data);
-      else if (!(isBlob = data instanceof Blob))
+      else if (!(blob = isBlob(data)))
         data = `${data}`;
     }
-    if (isBlob || this.#queue !== null || this.#handle === null)
+    if (blob || this.#queue !== null || this.#handle === null)
       this.#sendLater(data);
     else
       this.#sendNow(data);
@@ -321,8 +359,8 @@ class WebSocket extends EventTarget {
                              'InvalidStateError');
     this.#queued += sizeOf(data);
     if (state !== STATE_OPEN) return;
-    const bytes = data instanceof Blob ? data.arrayBuffer() :
-      typeof data === 'string' ? data : copyOf(data);
+    const bytes = typeof data === 'string' ? data :
+      isBuffer(data) ? copyOf(data) : Reflect.apply(bytesOfBlob, data, []);
     if (this.#queue === null) {
       this.#queue = [];
       this.#sendQueue();
@@ -402,12 +440,13 @@ class WebSocket extends EventTarget {
   }
 }
 
-const sizeOf = (data) => typeof data === 'string' ? Buffer.byteLength(data) :
-  data.size ?? data.byteLength;
+const isBuffer = (data) => ArrayBuffer.isView(data) ||
+  types.isArrayBuffer(data);
 
-const copyOf = (data) => ArrayBuffer.isView(data) ?
-  new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice() :
-  data.slice(0);
+const copyOf = (data) => native.copy(data);
+
+const sizeOf = (data) => typeof data === 'string' ? Buffer.byteLength(data) :
+  isBuffer(data) ? native.sizeOf(data) : sizeOfBlob(data);
 
 asInterface(WebSocket, 'WebSocket', [
   'url', 'readyState', 'bufferedAmount', 'onopen', 'onerror', 'onclose',

@@ -308,18 +308,11 @@ static napi_value server_reference(napi_env env, napi_callback_info info) {
 }
 
 void define_server(napi_env env, napi_value exports) {
-  static const struct {
-    const char* name;
-    napi_callback callback;
-  } functions[] = {
-      {"serve", serve},
-      {"listen", listen_on},
-      {"accept", accept_request},
-      {"reject", reject_request},
-      {"serverAddress", server_address},
-      {"serverClose", server_close},
-      {"serverReference", server_reference},
-  };
-  for (size_t i = 0; i < sizeof(functions) / sizeof(*functions); i++)
-    define(env, exports, functions[i].name, functions[i].callback);
+  define(env, exports, "serve", serve);
+  define(env, exports, "listen", listen_on);
+  define(env, exports, "accept", accept_request);
+  define(env, exports, "reject", reject_request);
+  define(env, exports, "serverAddress", server_address);
+  define(env, exports, "serverClose", server_close);
+  define(env, exports, "serverReference", server_reference);
 }

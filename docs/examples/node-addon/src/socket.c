@@ -10,9 +10,6 @@
  * "Garbage collection"). An object that nobody can reach takes its handle with
  * it: then the socket closes by itself. */
 
-/* Above, a message gives its buffer away rather than being copied. */
-static const size_t EXTERNAL_MIN = 16 * 1024;
-
 /* ---- lifetime ---- */
 
 static void enlist(socket_t* socket) {
@@ -69,38 +66,20 @@ static void on_open(uvws_t* ws) {
   task_end(&task, EVENT_OPEN, 2, args);
 }
 
-static void on_blob_gone(napi_env env, void* data, void* hint) {
-  (void)env;
-  (void)data;
-  uvws_blob_unref(hint);
-}
-
-/* The bytes may be written to: nobody else has them. */
-static napi_value give_away(napi_env env, const uvws_message_t* message) {
-  napi_value result = NULL;
-  uvws_blob_t* blob = uvws_message_blob(message);
-  if (blob != NULL && napi_create_external_arraybuffer(
-                          env, (void*)uvws_blob_data(blob), message->len,
-                          on_blob_gone, blob, &result) != napi_ok)
-    uvws_blob_unref(blob);
-  return result;
-}
-
-static napi_value copy(napi_env env, const uvws_message_t* message) {
+/* A copy: Node marks buffers of memory that is not V8's as untransferable, and
+ * a page may transfer what it receives (HTML, 2.7.6). */
+static napi_value make_buffer(napi_env env, const void* bytes, size_t len) {
   napi_value result = NULL;
   void* data;
-  if (napi_create_arraybuffer(env, message->len, &data, &result) == napi_ok &&
-      message->len > 0)
-    memcpy(data, message->data, message->len);
+  if (napi_create_arraybuffer(env, len, &data, &result) == napi_ok && len > 0)
+    memcpy(data, bytes, len);
   return result;
 }
 
 static napi_value make_data(napi_env env, const uvws_message_t* message) {
-  napi_value result = NULL;
-  if (message->type == UVWS_TEXT)
-    return make_string(env, message->data, message->len);
-  if (message->len >= EXTERNAL_MIN) result = give_away(env, message);
-  return result == NULL ? copy(env, message) : result;
+  return message->type == UVWS_TEXT
+             ? make_string(env, message->data, message->len)
+             : make_buffer(env, message->data, message->len);
 }
 
 /* A text may be longer than JavaScript's strings are. */
@@ -319,16 +298,43 @@ static napi_value send_text(napi_env env, napi_callback_info info) {
                                 : send_long(socket, args[1], units));
 }
 
-/* sendBinary(handle, view): a status. */
+/* The bytes of an ArrayBuffer or a view; none of another value. */
+static void get_bytes(napi_env env, napi_value value, void** data,
+                      size_t* len) {
+  *data = NULL;
+  *len = 0;
+  if (napi_get_arraybuffer_info(env, value, data, len) != napi_ok)
+    napi_get_buffer_info(env, value, data, len);
+}
+
+/* sendBinary(handle, bytes): a status. */
 static napi_value send_binary(napi_env env, napi_callback_info info) {
   napi_value args[MAX_ARGS];
   socket_t* socket = get_socket(env, info, args);
   void* data;
   size_t len;
-  if (napi_get_arraybuffer_info(env, args[1], &data, &len) != napi_ok &&
-      napi_get_buffer_info(env, args[1], &data, &len) != napi_ok)
-    return make_int(env, UV_EINVAL);
+  get_bytes(env, args[1], &data, &len);
   return make_int(env, uvws_send(&socket->ws, data, len, UVWS_BINARY));
+}
+
+/* copy(bytes): as they are now, in an ArrayBuffer. */
+static napi_value copy_bytes(napi_env env, napi_callback_info info) {
+  napi_value args[MAX_ARGS];
+  void* data;
+  size_t len;
+  get_args(env, info, args);
+  get_bytes(env, args[0], &data, &len);
+  return make_buffer(env, data, len);
+}
+
+/* sizeOf(bytes). */
+static napi_value size_of_bytes(napi_env env, napi_callback_info info) {
+  napi_value args[MAX_ARGS];
+  void* data;
+  size_t len;
+  get_args(env, info, args);
+  get_bytes(env, args[0], &data, &len);
+  return make_number(env, (double)len);
 }
 
 /* close(handle, code, reason): code 0 for none. A status. */
@@ -421,18 +427,20 @@ static napi_value err_text(napi_env env, napi_callback_info info) {
 }
 
 void define_socket(napi_env env, napi_value exports) {
-  static const struct {
-    const char* name;
-    napi_callback callback;
-  } functions[] = {
-      {"connect", connect_socket}, {"adopt", adopt},
-      {"sendText", send_text},     {"sendBinary", send_binary},
-      {"close", close_socket},     {"terminate", terminate},
-      {"readyState", ready_state}, {"bufferedAmount", buffered_amount},
-      {"needsDrain", needs_drain}, {"hold", hold},
-      {"reference", reference},    {"read", read_on},
-      {"errName", err_name},       {"strerror", err_text},
-  };
-  for (size_t i = 0; i < sizeof(functions) / sizeof(*functions); i++)
-    define(env, exports, functions[i].name, functions[i].callback);
+  define(env, exports, "connect", connect_socket);
+  define(env, exports, "adopt", adopt);
+  define(env, exports, "sendText", send_text);
+  define(env, exports, "sendBinary", send_binary);
+  define(env, exports, "copy", copy_bytes);
+  define(env, exports, "sizeOf", size_of_bytes);
+  define(env, exports, "close", close_socket);
+  define(env, exports, "terminate", terminate);
+  define(env, exports, "readyState", ready_state);
+  define(env, exports, "bufferedAmount", buffered_amount);
+  define(env, exports, "needsDrain", needs_drain);
+  define(env, exports, "hold", hold);
+  define(env, exports, "reference", reference);
+  define(env, exports, "read", read_on);
+  define(env, exports, "errName", err_name);
+  define(env, exports, "strerror", err_text);
 }

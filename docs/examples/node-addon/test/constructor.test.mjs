@@ -98,9 +98,10 @@ test('3.1 constructor, step 2: credentials in the URL', async (t) => {
 
 test('3.1 constructor, step 2: every character of a path', async (t) => {
   // The URL parser encodes some; all others have to go through as they are.
+  // Without ^, which the URL Standard began to encode between Node's releases.
   let all = '';
   for (let code = 0x21; code <= 0x7e; code++)
-    if (!'#?\\'.includes(String.fromCharCode(code)))
+    if (!'#?\\^'.includes(String.fromCharCode(code)))
       all += String.fromCharCode(code);
   const server = await serve(t);
   const url = new URL(server.url(`/${all}?${all}?\\`));

@@ -1,7 +1,6 @@
 // Cap'n Web: object-capability RPC whose both ends take the standard's class,
 // so the server's end is one here, too.
 
-import './page.mjs';
 import assert from 'node:assert/strict';
 import { newWebSocketRpcSession, RpcTarget } from 'capnweb';
 import { Happenings, serve, test, WebSocketServer } from './page.mjs';
@@ -58,7 +57,7 @@ for (const own of [false, true]) {
       assert.deepEqual(await api.each(20, (i) => i * i),
                        Array.from({ length: 20 }, (_, i) => i * i));
       assert.equal(await api.length(new Uint8Array(100_000)), 100_000);
-      await assert.rejects(api.fail(), (error) => {
+      await assert.rejects(async () => api.fail(), (error) => {
         assert.ok(error instanceof RangeError);
         assert.equal(error.message, 'außerhalb');
         return true;
@@ -75,7 +74,7 @@ for (const own of [false, true]) {
       assert.equal(await api.greet(''), 'Grüezi, ');
       const waiting = api.each(1, () => new Promise(() => {}));
       const expected = /Peer closed WebSocket: 4000 fertig/;
-      const rejected = assert.rejects(Promise.resolve(waiting), expected);
+      const rejected = assert.rejects(async () => waiting, expected);
       (await sockets.next()).close(4000, 'fertig');
       await rejected;
       assert.match((await broken.next()).message, expected);

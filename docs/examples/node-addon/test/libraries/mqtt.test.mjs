@@ -74,13 +74,20 @@ test('a loss: connects and subscribes again, sends what waited', async (t) => {
   await one.subscribeAsync('topic', { qos: 1 });
   await peer.stop();
   await one.heard.close.next();
-  const published = one.publishAsync('topic', 'meanwhile', { qos: 1 });
+  const published = one.publishAsync('waited', 'meanwhile', { qos: 1 });
   await one.heard.close.next(); // one attempt at least, which is refused
-  await serveBroker(t, { port: peer.port });
-  await one.heard.connect.next();
+  const { broker } = await serveBroker(t, { port: peer.port });
+  const waited = new Happenings();
+  const subscribed = new Happenings();
+  broker.on('publish', (packet) => {
+    if (packet.topic === 'waited') waited.push(String(packet.payload));
+  });
+  broker.on('subscribe', subscribed.push);
   await published;
-  const [, payload] = await one.heard.message.next();
-  assert.equal(String(payload), 'meanwhile');
+  assert.equal(await waited.next(), 'meanwhile');
+  await subscribed.next();
+  await one.publishAsync('topic', 'again', { qos: 1 });
+  assert.equal(String((await one.heard.message.next())[1]), 'again');
 });
 
 test('a last will where the client goes without a word', async (t) => {

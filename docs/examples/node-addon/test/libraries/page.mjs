@@ -1,21 +1,18 @@
 // What a page has and Node has not, in place before a library is loaded: import
-// this first. And what the tests share: peers that stop with the test, and
+// this first, and await nothing at the top of this module, for the others would
+// not wait. And what the tests share: peers that stop with the test, and
 // happenings that can be awaited in their order.
-//
-// UVWS_NODE_TEST names the module under test, as with the other tests.
 
 import { once } from 'node:events';
 import { test as nodeTest } from 'node:test';
-import { pathToFileURL } from 'node:url';
+import * as uvws from 'uvws';
 import { WebSocketServer as PeerServer } from 'ws';
 
-const it = await import(pathToFileURL(process.env.UVWS_NODE_TEST).href);
-
-export const { WebSocketServer } = it;
+export const { WebSocketServer } = uvws;
 
 for (const name of ['WebSocket', 'CloseEvent', 'MessageEvent'])
   Object.defineProperty(globalThis, name, {
-    value: it[name],
+    value: uvws[name],
     writable: true,
     configurable: true,
   });
