@@ -196,6 +196,8 @@ export class WebSocketServer extends EventEmitter {
       return;
     }
     socket._handle.readStop();
+    /* Asked for once they stay known, as `request.socket` may be asked later. */
+    void [socket.remoteAddress, socket.localAddress];
     const lines = [`${request.method} ${request.url} HTTP/1.1`];
     for (let i = 0; i < request.rawHeaders.length; i += 2)
       lines.push(`${request.rawHeaders[i]}: ${request.rawHeaders[i + 1]}`);

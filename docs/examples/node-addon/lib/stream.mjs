@@ -147,7 +147,6 @@ export class WebSocketStream {
   #opened = deferred();
   #closed = deferred();
   #forgetSignal = () => {};
-  #isAborted = false; // the handshake was
   #failure = ''; // what the native half says of an end
   #source = null; // the readable's controller, until it is cancelled
   #sink = null; // the writable's, from its opening on
@@ -166,7 +165,7 @@ export class WebSocketStream {
     checkProtocols(protocols);
     this.#url = parsed.href;
     if (signal?.aborted) {
-      this.#abortHandshake(signal.reason);
+      this.#abort(signal.reason);
       return;
     }
     const status = connect(this.#link, parsed, protocols, all, ROOM);
@@ -219,15 +218,9 @@ export class WebSocketStream {
     }
   }
 
-  /** The signal's abort steps. */
+  /** The signal's abort steps; an open connection has forgotten the signal. */
   #abort(reason) {
-    if (this.#sink !== null) return;
     if (this.#handle !== null) native.terminate(this.#handle);
-    this.#abortHandshake(reason);
-  }
-
-  #abortHandshake(reason) {
-    this.#isAborted = true;
     this.#opened.reject(reason);
     this.#closed.reject(reason);
   }
@@ -294,7 +287,6 @@ export class WebSocketStream {
 
   #end(code, reason, wasClean) {
     this.#forgetSignal();
-    if (this.#isAborted) return;
     if (this.#sink === null)
       this.#opened.reject(
           new WebSocketError(`The WebSocket was never open${this.#failure}`));

@@ -19,7 +19,11 @@ const skip = WebSocketServer === undefined;
 
 // Both ends of a connection through the server.
 async function ends(t, protocols = [], options = {}) {
-  const server = new WebSocketServer({ port: 0, host: '127.0.0.1', ...options });
+  const server = new WebSocketServer({
+    port: 0,
+    host: '127.0.0.1',
+    ...options,
+  });
   await new Promise((resolve) => server.once('listening', resolve));
   t.after(() => new Promise((resolve) => server.close(resolve)));
   const url = `ws://127.0.0.1:${server.address().port}/chat`;
@@ -86,10 +90,7 @@ test('accepted: message events', { skip }, async (t) => {
   assert.equal(event.origin, new URL(url).origin);
   const { data: blob } = await next(Uint8Array.of(1, 2, 3));
   assert.ok(blob instanceof Blob);
-  assert.deepEqual(
-    [...new Uint8Array(await blob.arrayBuffer())],
-    [1, 2, 3],
-  );
+  assert.deepEqual([...new Uint8Array(await blob.arrayBuffer())], [1, 2, 3]);
   socket.binaryType = 'arraybuffer';
   const { data: buffer } = await next(new Blob(['xyz']));
   assert.ok(buffer instanceof ArrayBuffer);
@@ -142,9 +143,10 @@ test('accepted: the close event, at both ends', { skip }, async (t) => {
   const both = [happens(socket, 'close'), happens(client, 'close')];
   client.close(3001, 'bye é');
   const [there, here] = await Promise.all(both);
-  const expected = { code: 3001, reason: 'bye é', wasClean: true };
-  assert.deepEqual(ending(there), expected);
-  assert.deepEqual(ending(here), expected);
+  const reason = 'bye é';
+  assert.deepEqual(ending(there), { code: 3001, reason, wasClean: true });
+  // What the server answers need not have the reason.
+  assert.deepEqual([here.code, here.wasClean], [3001, true]);
   assert.equal(Object.getPrototypeOf(there), CloseEvent.prototype);
   assert.deepEqual(events.types(), ['close']);
   assert.deepEqual(clientEvents.types(), ['open', 'close']);
@@ -173,7 +175,7 @@ test('accepted: the connection is lost', { skip }, async (t) => {
   assert.equal(events.at(-1).event.code, 1006);
 });
 
-test('accepted: a message with the request’s segment', { skip }, async (t) => {
+test('accepted: a message right behind open', { skip }, async (t) => {
   // The client sends in onopen, before it has heard of the server's listeners.
   const server = new WebSocketServer({ port: 0, host: '127.0.0.1' });
   await new Promise((resolve) => server.once('listening', resolve));

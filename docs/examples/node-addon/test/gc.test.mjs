@@ -7,6 +7,7 @@ import {
   assert,
   collect,
   collectOften,
+  gc,
   serve,
   test,
   turn,
@@ -360,7 +361,7 @@ test('7: CLOSED, after it failed: goes', async () => {
 
 // ---- data that waits ----
 
-test('7: data queued is transmitted, though nobody has the socket', async (t) => {
+test('7: data that is queued is transmitted', async (t) => {
   const server = await serve(t);
   const size = 48 * 1024 * 1024;
   const { ref, peer } = await abandon(server, undefined, (ws) => {
@@ -416,7 +417,7 @@ test('7: a Blob that is being read is transmitted, too', async (t) => {
   await collect(() => ref.deref() === undefined);
 });
 
-test('7: a Blob, then close(): both, though nobody has the socket', async (t) => {
+test('7: a Blob, then close(): both are transmitted', async (t) => {
   const server = await serve(t);
   const { peer } = await abandon(server, undefined, (ws) => {
     ws.send(new Blob(['x'.repeat(100_000)]));
@@ -458,10 +459,13 @@ test('7: what a message held is collected with it', async (t) => {
     ws.onmessage = ({ data }) => refs.push(new WeakRef(data));
   });
   const bytes = Buffer.alloc(1 << 20, 1);
+  gc();
+  const before = process.memoryUsage().external;
   for (let i = 1; i <= 50; i++) {
     peer.binary(bytes);
     await collect(() => refs.length === i);
   }
   await collect(() => refs.every((ref) => ref.deref() === undefined));
-  await collect(() => process.memoryUsage().external < 40 << 20);
+  // Fifty megabytes came; some of the last may be there yet.
+  await collect(() => process.memoryUsage().external < before + (10 << 20));
 });

@@ -119,9 +119,12 @@ export function throwsDOM(fn, name) {
 
 // ---- peers ----
 
+const servers = new WeakMap(); // of each test
+
 export async function serve(t, port) {
   const server = await RawServer.listen(port);
   t.after(() => server.close());
+  servers.set(t, [...(servers.get(t) ?? []), server]);
   return server;
 }
 
@@ -244,5 +247,10 @@ class Child {
 export function child(t, source, ...args) {
   const result = new Child(source, args.map(String));
   t.after(() => result.process.kill('SIGKILL'));
+  // Who waits for its connections need not wait until the test's time is up.
+  result.exit.then(() => {
+    const error = new Error(`the process ended: ${result.stderr}`);
+    for (const server of servers.get(t) ?? []) server.forget(error);
+  });
   return result;
 }

@@ -1,7 +1,7 @@
 // What is Node's: how sockets keep a process, and how they end with it. Each of
 // these is a process of its own.
 
-import { assert, child, serve, test } from './helpers.mjs';
+import { assert, child, serve, target, test } from './helpers.mjs';
 import { CLOSE, TEXT, frame } from './raw-server.mjs';
 
 // ---- keeping the process ----
@@ -282,8 +282,7 @@ test('process: exit() with a hundred sockets in all states', async (t) => {
   });
   // The child may be gone before a connection has said what it wants.
   while (!over) {
-    const peer = await Promise.race([server.connection(), other.exit]);
-    await peer.shake?.().catch(() => {});
+    await server.shaken().catch(() => {});
   }
   await other.ends(0);
 });
@@ -347,7 +346,7 @@ test('process: a rejection that nobody handles', async (t) => {
 
 // ---- worker threads ----
 
-// The source of a worker that has the class and `say`.
+// What starts workers that have the class and `say`, and do `source`.
 const worker = (source) => `
   import { Worker } from 'node:worker_threads';
   const text = \`
@@ -360,7 +359,9 @@ const worker = (source) => `
   const start = (data) => {
     const thread = new Worker(text, {
       eval: true,
-      workerData: { ...data, target: process.argv[1] },
+      // The text is a script, unlike that of this process.
+      execArgv: [],
+      workerData: { ...data, target: '${target}' },
     });
     thread.on('message', say);
     thread.on('error', (error) => say('error ' + error.message));
@@ -371,7 +372,6 @@ const worker = (source) => `
 
 test('worker_threads: each has its sockets, and its end', async (t) => {
   const server = await serve(t);
-  const { target } = await import('./helpers.mjs');
   const other = child(
     t,
     worker(`
@@ -392,7 +392,6 @@ test('worker_threads: each has its sockets, and its end', async (t) => {
     };
     ws.onclose = ({ code }) => say('main ' + code);
     `,
-    target,
   );
   for (let i = 0; i < 4; i++) {
     const peer = await server.connection();
@@ -450,7 +449,6 @@ for (const [state, source] of [
 ])
   test(`worker_threads: terminate(): ${state}`, async (t) => {
     const server = await serve(t);
-    const { target } = await import('./helpers.mjs');
     const other = child(
       t,
       worker(`
@@ -467,7 +465,6 @@ for (const [state, source] of [
       ws.onmessage = ({ data }) => say(data);
       ws.onclose = ({ code }) => say('close ' + code);
       `,
-      target,
     );
     let main;
     let thread;
@@ -497,7 +494,6 @@ for (const [state, source] of [
 
 test('worker_threads: process.exit() in a worker’s handler', async (t) => {
   const server = await serve(t);
-  const { target } = await import('./helpers.mjs');
   const other = child(
     t,
     worker(`
@@ -505,7 +501,6 @@ test('worker_threads: process.exit() in a worker’s handler', async (t) => {
       open.onclose = () => say('never');
       open.onopen = () => process.exit(5);
     `) + `start({ url: '${server.url()}' });`,
-    target,
   );
   const peer = await server.shaken();
   assert.deepEqual(await other.ends(), ['exit 5']);
@@ -514,7 +509,6 @@ test('worker_threads: process.exit() in a worker’s handler', async (t) => {
 
 test('worker_threads: the process exits while they have sockets', async (t) => {
   const server = await serve(t);
-  const { target } = await import('./helpers.mjs');
   const other = child(
     t,
     worker(`
@@ -530,7 +524,6 @@ test('worker_threads: the process exits while they have sockets', async (t) => {
       });
     }
     `,
-    target,
   );
   const peers = [];
   for (let i = 0; i < 3; i++) peers.push(await server.shaken());
@@ -543,7 +536,6 @@ test('worker_threads: the process exits while they have sockets', async (t) => {
 
 test('worker_threads: an exception in a worker’s handler', async (t) => {
   const server = await serve(t);
-  const { target } = await import('./helpers.mjs');
   const other = child(
     t,
     worker(`
@@ -552,7 +544,6 @@ test('worker_threads: an exception in a worker’s handler', async (t) => {
         throw new Error('mine');
       };
     `) + `start({ url: '${server.url()}' });`,
-    target,
   );
   const peer = await server.shaken();
   assert.deepEqual(await other.ends(), ['error mine', 'exit 1']);
@@ -561,7 +552,6 @@ test('worker_threads: an exception in a worker’s handler', async (t) => {
 
 test('worker_threads: again and again', async (t) => {
   const server = await serve(t);
-  const { target } = await import('./helpers.mjs');
   const other = child(
     t,
     worker(`
@@ -575,7 +565,6 @@ test('worker_threads: again and again', async (t) => {
       await thread.terminate();
     }
     `,
-    target,
   );
   for (let i = 0; i < 10; i++) {
     const peer = await server.shaken();

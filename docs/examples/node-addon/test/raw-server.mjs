@@ -373,6 +373,11 @@ export class RawServer {
     return connection;
   }
 
+  // Nobody will connect any more, as far as one knows.
+  forget(error) {
+    this.#queue.end(error);
+  }
+
   close() {
     for (const connection of this.connections) connection.destroy();
     return new Promise((resolve) => {

@@ -33,19 +33,26 @@ const { WebSocketError, WebSocketStream } = await import(target);
 
 // ---- what the tests share ----
 
+// One that does not read would not see that a failed test has ended.
+function connect(t, ...args) {
+  const wss = new WebSocketStream(...args);
+  t.after(() => wss.close());
+  return wss;
+}
+
 // A stream that is open, and the other end of it.
 async function pair(t, { accept, ...options } = {}) {
   const server = await serve(t);
-  const wss = new WebSocketStream(server.url(), options);
+  const wss = connect(t, server.url(), options);
   const peer = await server.shaken(accept);
   const { readable, writable } = await wss.opened;
   return { server, wss, peer, readable, writable };
 }
 
-// A stream that is not, whose request has come.
+// A stream that is not, whose request has come, and waits for good.
 async function requesting(t, options = {}) {
   const server = await serve(t);
-  const wss = new WebSocketStream(server.url(), options);
+  const wss = connect(t, server.url(), { ...options, handshakeTimeout: 0 });
   const peer = await server.connection();
   await peer.request();
   return { server, wss, peer };
@@ -355,7 +362,7 @@ test('constructor, step 4: subprotocols', async (t) => {
       'SyntaxError',
     );
   const protocols = new Set(['chat', { toString: () => 'superchat' }]);
-  const wss = new WebSocketStream(server.url(), { protocols });
+  const wss = connect(t, server.url(), { protocols });
   const peer = await server.connection();
   const { headers } = await peer.request();
   assert.equal(headers['sec-websocket-protocol'], 'chat, superchat');
@@ -367,17 +374,16 @@ test('constructor, step 4: subprotocols', async (t) => {
 test('constructor: options of our own', async (t) => {
   const server = await serve(t);
   const headers = { Authorization: 'Bearer x' };
-  const wss = new WebSocketStream(server.url(), { headers });
+  connect(t, server.url(), { headers });
   const peer = await server.connection();
   assert.equal((await peer.request()).headers.authorization, 'Bearer x');
-  wss.close();
 });
 
 // ---- opened ----
 
 test('connection established: what opened is fulfilled with', async (t) => {
   const server = await serve(t);
-  const wss = new WebSocketStream(server.url(), { protocols: ['chat'] });
+  const wss = connect(t, server.url(), { protocols: ['chat'] });
   const { opened } = wss;
   await server.shaken({ protocol: 'chat', extensions: 'permessage-deflate' });
   const info = await opened;
@@ -393,7 +399,7 @@ test('connection established: what opened is fulfilled with', async (t) => {
 
 test('connection established: nothing chosen is empty strings', async (t) => {
   const server = await serve(t);
-  const wss = new WebSocketStream(server.url());
+  const wss = connect(t, server.url());
   await server.shaken();
   const { extensions, protocol } = await wss.opened;
   assert.equal(extensions, '');
@@ -410,7 +416,7 @@ test('connection closed, step 3: it was never open', async (t) => {
     (peer) => peer.reset(),
   ];
   for (const end of endings) {
-    const wss = new WebSocketStream(server.url());
+    const wss = connect(t, server.url());
     const peer = await server.connection();
     await peer.request();
     end(peer);
@@ -454,14 +460,14 @@ test('constructor, step 8.2: a signal that is aborted already', async (t) => {
   assert.equal(await reasonOf(wss.opened), reason);
   assert.equal(await reasonOf(wss.closed), reason);
   assert.equal(wss.url, server.url());
-  wss.close();
   // Another connection, later than that one, is the first that comes.
-  const other = new WebSocketStream(server.url());
+  const other = connect(t, server.url());
   const peer = await server.shaken();
   await other.opened;
   assert.equal(server.count, 1);
   peer.destroy();
-  // What is wrong is still wrong.
+  // There is nothing to close, but what is wrong is still wrong.
+  wss.close();
   throwsDOM(() => new WebSocketStream('x:', { signal }), 'SyntaxError');
   throwsDOM(() => wss.close({ closeCode: 1 }), 'InvalidAccessError');
 });
@@ -826,7 +832,7 @@ test('message received: in fragments it is one chunk', async (t) => {
 
 test('message received: right behind the handshake', async (t) => {
   const server = await serve(t);
-  const wss = new WebSocketStream(server.url());
+  const wss = connect(t, server.url());
   const texts = ['1', '2', '3', '4'];
   const tail = Buffer.concat(texts.map((text) => frame(TEXT, text)));
   await server.shaken({ tail });
@@ -1114,9 +1120,9 @@ async function readNumbered(reader, from, to) {
 // Neither is anything lost.
 test('apply backpressure: who does not read makes the peer stop', async (t) => {
   const { sent, url } = await flooding(t);
-  const idle = await new WebSocketStream(url('/idle')).opened;
+  const idle = await connect(t, url('/idle')).opened;
   // Beside it goes one that reads: in this time the other could have, too.
-  const busy = await new WebSocketStream(url('/busy')).opened;
+  const busy = await connect(t, url('/busy')).opened;
   await readNumbered(busy.readable.getReader(), 0, MESSAGES);
   assert.equal(sent['/busy'] >= MESSAGES - 1, true);
   assert.ok(sent['/idle'] > 0);
@@ -1124,7 +1130,7 @@ test('apply backpressure: who does not read makes the peer stop', async (t) => {
   // Again, after it has read for a while.
   const reader = idle.readable.getReader();
   await readNumbered(reader, 0, 100);
-  const more = await new WebSocketStream(url('/more')).opened;
+  const more = await connect(t, url('/more')).opened;
   await readNumbered(more.readable.getReader(), 0, MESSAGES);
   assert.ok(sent['/idle'] < HALF + 100, `${sent['/idle']} messages were taken`);
   await readNumbered(reader, 100, MESSAGES);
@@ -1132,7 +1138,7 @@ test('apply backpressure: who does not read makes the peer stop', async (t) => {
 
 test('apply backpressure: closing releases it', async (t) => {
   const { sockets, url } = await flooding(t);
-  const wss = new WebSocketStream(url('/'));
+  const wss = connect(t, url('/'));
   await wss.opened;
   const [socket] = sockets;
   // Something was written that the peer has to wait with.
