@@ -116,7 +116,7 @@ export class MessageEvent extends Event {
       ports: toPorts(ports),
     };
     if (this.eventPhase !== Event.NONE) return; /* it is being dispatched */
-    this.initEvent(type, Boolean(bubbles), Boolean(cancelable));
+    this.initEvent?.(type, Boolean(bubbles), Boolean(cancelable));
     this.#set(own);
   }
 

@@ -2,13 +2,17 @@
 // Node's own http server.
 import {EventEmitter} from 'node:events';
 import {lookup} from 'node:dns';
+import {STATUS_CODES} from 'node:http';
 import {isIP} from 'node:net';
+import {Server as TlsServer} from 'node:tls';
 import {
   Link, REQUEST, SERVER_CLOSE, SERVER_ERROR, errorOf, native,
 } from './native.mjs';
 import {deflateOf, headerLines, serverTls} from './options.mjs';
 import {acceptSocket, closeSocket} from './websocket.mjs';
 
+const INSIDE_TLS = 'What is inside Node\'s TLS cannot be taken over: give ' +
+  'WebSocketServer a port, cert and key';
 const CLOSE_DEADLINE = 10000;
 const GOING_AWAY = 1001;
 
@@ -30,6 +34,10 @@ const offered = (request) =>
   new Set((request.headers['sec-websocket-protocol'] ?? '').split(',')
       .map((protocol) => protocol.trim()).filter(Boolean));
 
+const refuse = (socket, status) =>
+  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n` +
+             'Connection: close\r\nContent-Length: 0\r\n\r\n');
+
 export class WebSocketServer extends EventEmitter {
   #options;
   #link = new Link(this, (server, event, ...rest) =>
@@ -37,6 +45,8 @@ export class WebSocketServer extends EventEmitter {
   #handle = null; // of a server that listens by itself
   #http = null; // that it listens to
   #closing = false;
+  #closed = false;
+  #opening = new Set(); // sockets taken over whose handshake is under way
   #requests = new WeakMap(); // of sockets that are not open yet
   #callbacks = new WeakMap();
   clients = new Set();
@@ -50,6 +60,8 @@ export class WebSocketServer extends EventEmitter {
     this.#options = {
       maxPayload: 16 * 1024 * 1024, backlog: 511, anyOrigin: false, ...options,
     };
+    if (server instanceof TlsServer)
+      throw new TypeError(INSIDE_TLS);
     if (server !== undefined)
       this.#listenTo(server);
     else if (port !== undefined)
@@ -99,7 +111,7 @@ export class WebSocketServer extends EventEmitter {
         this.emit('error', errorOf(a, 'accept'));
         return;
       case SERVER_CLOSE:
-        this.emit('close');
+        this.#end();
     }
   }
 
@@ -165,18 +177,23 @@ export class WebSocketServer extends EventEmitter {
       server,
       listening: () => this.emit('listening'),
       error: (error) => this.emit('error', error),
-      upgrade: async (request, socket, head) => {
-        const status = await this.#check(request).catch(() => 500);
-        if (status !== 0) {
-          socket.end(`HTTP/1.1 ${status} \r\nConnection: close\r\n` +
-                     'Content-Length: 0\r\n\r\n');
-          return;
-        }
-        this.handleUpgrade(request, socket, head);
+      upgrade: (request, socket, head) => {
+        this.#upgrade(request, socket, head).catch((error) => {
+          refuse(socket, 500);
+          this.emit('error', error);
+        });
       },
     };
     for (const event of ['listening', 'error', 'upgrade'])
       server.on(event, this.#http[event]);
+  }
+
+  async #upgrade(request, socket, head) {
+    const status = await this.#check(request);
+    if (status === 0)
+      this.handleUpgrade(request, socket, head);
+    else
+      refuse(socket, status);
   }
 
   /**
@@ -187,9 +204,7 @@ export class WebSocketServer extends EventEmitter {
    */
   handleUpgrade(request, socket, head, callback = undefined) {
     const fd = socket?._handle?.fd;
-    if (socket?.encrypted)
-      throw new TypeError('A connection inside Node\'s TLS cannot be taken ' +
-                          'over: give WebSocketServer the certificate');
+    if (socket?.encrypted) throw new TypeError(INSIDE_TLS);
     if (!(fd >= 0)) throw new TypeError('No connected socket of node:net');
     if (this.#closing) {
       socket.destroy();
@@ -217,6 +232,7 @@ export class WebSocketServer extends EventEmitter {
           deflate: deflateOf(this.#options.perMessageDeflate),
         }));
       this.#requests.set(ws, request);
+      this.#opening.add(ws);
       if (callback !== undefined) this.#callbacks.set(ws, callback);
     } finally {
       socket.destroy();
@@ -230,6 +246,7 @@ export class WebSocketServer extends EventEmitter {
     const request = this.#requests.get(ws);
     const callback = this.#callbacks.get(ws);
     this.clients.add(ws);
+    this.#opening.delete(ws);
     if (callback !== undefined)
       callback(ws, request);
     else
@@ -244,8 +261,18 @@ export class WebSocketServer extends EventEmitter {
   /** @private */
   deliverClose(ws) {
     this.clients.delete(ws);
-    if (this.#closing && this.#handle === null && this.clients.size === 0)
-      process.nextTick(() => this.emit('close'));
+    this.#opening.delete(ws);
+    if (this.#closing && this.#handle === null) this.#endIfLast();
+  }
+
+  #endIfLast() {
+    if (this.clients.size + this.#opening.size === 0)
+      process.nextTick(() => this.#end());
+  }
+
+  #end() {
+    this.#closed = true;
+    this.emit('close');
   }
 
   // ---- the rest ----
@@ -262,6 +289,12 @@ export class WebSocketServer extends EventEmitter {
 
   /** Listens no more, ends the sockets with 1001, then there is `close`. */
   close(callback = undefined) {
+    if (this.#closed) {
+      const error = Object.assign(new Error('The server is not running'),
+                                  {code: 'ERR_SERVER_NOT_RUNNING'});
+      if (callback !== undefined) process.nextTick(callback, error);
+      return;
+    }
     if (callback !== undefined) this.once('close', callback);
     if (this.#closing) return;
     this.#closing = true;
@@ -272,8 +305,9 @@ export class WebSocketServer extends EventEmitter {
       native.serverClose(this.#handle, CLOSE_DEADLINE);
       return;
     }
-    for (const ws of this.clients) closeSocket(ws, GOING_AWAY);
-    if (this.clients.size === 0) process.nextTick(() => this.emit('close'));
+    for (const ws of [...this.clients, ...this.#opening])
+      closeSocket(ws, GOING_AWAY);
+    this.#endIfLast();
   }
 
   ref() {

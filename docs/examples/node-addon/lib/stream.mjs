@@ -8,7 +8,8 @@ import {
   CLOSE, DRAIN, ERROR, Link, MESSAGE, OPEN, native,
 } from './native.mjs';
 import {
-  checkBuffer, checkClose, checkProtocols, connect, parseURL, publishFailure,
+  bufferOf, checkBuffer, checkClose, checkProtocols, connect, parseURL,
+  publishFailure,
 } from './websocket.mjs';
 
 // "Sufficient buffer space", in bytes: what may wait for the kernel before a
@@ -135,7 +136,7 @@ function onAbort(signal, steps) {
 function isBufferSource(chunk) {
   const isView = ArrayBuffer.isView(chunk);
   if (!isView && !types.isArrayBuffer(chunk)) return false;
-  checkBuffer(isView ? chunk.buffer : chunk);
+  checkBuffer(isView ? bufferOf(chunk) : chunk);
   return true;
 }
 
@@ -184,12 +185,12 @@ export class WebSocketStream {
 
   /** WebIDL: a getter of a promise does not throw. */
   get opened() {
-    return #opened in this ? this.#opened.promise :
+    return #opened in Object(this) ? this.#opened.promise :
       Promise.reject(new TypeError('Illegal invocation'));
   }
 
   get closed() {
-    return #closed in this ? this.#closed.promise :
+    return #closed in Object(this) ? this.#closed.promise :
       Promise.reject(new TypeError('Illegal invocation'));
   }
 

@@ -102,7 +102,7 @@ const sizeOfBlob = getter(Blob.prototype, 'size');
 const {arrayBuffer: bytesOfBlob} = Blob.prototype;
 
 /** What objects are does not depend on what a page has made of them. */
-const bufferOf = (view) => types.isDataView(view) ?
+export const bufferOf = (view) => types.isDataView(view) ?
   bufferOfDataView(view) : bufferOfArray(view);
 
 function isBlob(value) {
@@ -172,6 +172,7 @@ class WebSocket extends EventTarget {
   #queue = null; // what waits behind a Blob that is being read
   #queued = 0; // bytes of that, or that were never accepted
   #closing = null; // close() was called while something waits
+  #full = false; // something could not be sent
 
   constructor(url, protocols = [], options = {}) {
     if (arguments.length < 1)
@@ -210,6 +211,7 @@ class WebSocket extends EventTarget {
   #deliver(event, a, b, c) {
     switch (event) {
       case MESSAGE:
+        if (this.#closing !== null) return;
         this.#server?.deliverMessage(this, a);
         if (tells && this.#listeners.message === 0) return;
         if (typeof a !== 'string' && this.#binaryType === 'blob')
@@ -229,6 +231,7 @@ class WebSocket extends EventTarget {
         return;
       case CLOSE:
         this.#server?.deliverClose(this);
+        if (this.#full) this.#fire(new Event('error'));
         this.#fire(closeEvent(c, a, b));
     }
   }
@@ -348,6 +351,12 @@ class WebSocket extends EventTarget {
                              'InvalidStateError');
     if (status === UV_ESHUTDOWN) return;
     this.#queued += sizeOf(data);
+    this.#fill();
+  }
+
+  /** "Flag the WebSocket as full", and close the connection. */
+  #fill() {
+    this.#full = this.readyState < CLOSED;
     native.terminate(this.#handle);
   }
 
@@ -375,7 +384,7 @@ class WebSocket extends EventTarget {
       try {
         data = await data;
       } catch {
-        native.terminate(this.#handle);
+        this.#fill();
         return;
       }
       this.#queue.shift();

@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -213,7 +214,7 @@ static napi_value connect_socket(napi_env env, napi_callback_info info) {
 static int adopt_duplicate(uvws_t* ws, int fd, const void* head, size_t len,
                            const uvws_adopt_options_t* options) {
   int own = dup(fd);
-  if (own < 0) return UV_EMFILE;
+  if (own < 0) return uv_translate_sys_error(errno);
   int status = uvws_adopt_fd(ws, own, head, len, options);
   if (status != 0) close(own);
   return status;

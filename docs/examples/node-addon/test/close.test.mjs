@@ -14,6 +14,7 @@ import {
   pair,
   record,
   serve,
+  slowBlob,
   test,
   throwsDOM,
   turn,
@@ -517,6 +518,63 @@ test('4 message, step 1: none after close()', async (t) => {
     reason: '',
     wasClean: true,
   });
+  assert.deepEqual(events.types(), ['open', 'close']);
+});
+
+test('4 message, step 1: none after close() behind a Blob', async (t) => {
+  // The closing handshake is yet to start, but the state is CLOSING.
+  const { ws, peer, events } = await pair(t);
+  const gone = happens(ws, 'close');
+  const blob = await slowBlob(t, 32 << 20);
+  peer.write(Buffer.concat([frame(TEXT, 'late'), frame(TEXT, 'later')]));
+  ws.send(blob);
+  ws.close(3000);
+  assert.equal(ws.readyState, WebSocket.CLOSING);
+  const states = [];
+  const watch = () => {
+    states.push(ws.readyState);
+    if (ws.readyState === WebSocket.CLOSING) setImmediate(watch);
+  };
+  watch();
+  await peer.finish();
+  assert.equal((await gone).code, 3000);
+  assert.deepEqual(events.types(), ['open', 'close']);
+  assert.equal(peer.frames[0].payload.length, 32 << 20);
+  // It does not go back in the meantime.
+  assert.ok(states.every((state) => state >= WebSocket.CLOSING));
+});
+
+test('3.1 close, step 3: a Blob before, the server closes first', async (t) => {
+  const { ws, peer, events } = await pair(t);
+  const gone = happens(ws, 'close');
+  const blob = await slowBlob(t, 32 << 20);
+  peer.sendClose(3001, 'server');
+  ws.send(blob);
+  ws.close(3000, 'mine');
+  await peer.framesToClose();
+  peer.end();
+  assert.deepEqual(ending(await gone), {
+    code: 3001,
+    reason: 'server',
+    wasClean: true,
+  });
+  assert.deepEqual(events.types(), ['open', 'close']);
+  for (let i = 0; i < 20; i++) await turn();
+  assert.equal(ws.readyState, WebSocket.CLOSED);
+});
+
+test('4 message, step 1: none after close() in onopen', async (t) => {
+  const server = await serve(t);
+  const ws = new WebSocket(server.url());
+  const events = record(ws);
+  ws.onopen = () => ws.close(3000);
+  const gone = happens(ws, 'close');
+  const peer = await server.connection();
+  await peer.shake({
+    tail: Buffer.concat([frame(TEXT, '1'), frame(TEXT, '2')]),
+  });
+  await peer.finish();
+  assert.equal((await gone).code, 3000);
   assert.deepEqual(events.types(), ['open', 'close']);
 });
 

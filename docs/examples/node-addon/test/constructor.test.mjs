@@ -162,6 +162,31 @@ test('3.1 constructor, step 12: port 0, and a name, waited for', async (t) => {
   }
 });
 
+test('3.1 constructor, step 2: credentials of all kinds', async (t) => {
+  const server = await serve(t);
+  for (const [userinfo, kept] of [
+    ['@', ''],
+    [':@', ''],
+    ['user@', 'user@'],
+    ['user:@', 'user@'],
+    [':pass@', ':pass@'],
+    ['a%zz:b%20@', 'a%zz:b%20@'],
+    ['a b:c/d@', undefined],
+    ['é:€@', '%C3%A9:%E2%82%AC@'],
+    ['a:b:c@', 'a:b%3Ac@'],
+    ['a@b:c@', 'a%40b:c@'],
+    ["!$&'()*+,;=@", new URL("ws://!$&'()*+,;=@h").href.slice(5, -2)],
+  ]) {
+    const url = `ws://${userinfo}127.0.0.1:${server.port}/`;
+    if (kept === undefined) {
+      syntaxError(url);
+      continue;
+    }
+    const { ws } = await requested(t, server, url);
+    assert.equal(ws.url, `ws://${kept}127.0.0.1:${server.port}/`);
+  }
+});
+
 test('WebIDL: url is a USVString: lone surrogates', async (t) => {
   const server = await serve(t);
   const url = server.url('/\ud800x?\udc00');

@@ -394,7 +394,10 @@ test('WebIDL: MessageEvent: ports is a sequence of MessagePorts', () => {
   port2.close();
 });
 
-test('HTML: MessageEvent: initMessageEvent()', () => {
+// Node 18 has no way to give an event another type.
+const skip = !('initEvent' in Event.prototype);
+
+test('HTML: MessageEvent: initMessageEvent()', { skip }, () => {
   const { port1, port2 } = new MessageChannel();
   const event = new MessageEvent('x', { data: 1, origin: 'a' });
   assert.equal(
@@ -428,7 +431,7 @@ test('HTML: MessageEvent: initMessageEvent()', () => {
   port2.close();
 });
 
-test('HTML: MessageEvent: initMessageEvent() while dispatched', () => {
+test('HTML: initMessageEvent() while dispatched', { skip }, () => {
   const target = new EventTarget();
   const event = new MessageEvent('x', { data: 1 });
   target.addEventListener('x', (got) => {

@@ -9,6 +9,7 @@ import {
   collectOften,
   gc,
   serve,
+  slowBlob,
   test,
   turn,
 } from './helpers.mjs';
@@ -394,8 +395,9 @@ test('7: data that is queued is transmitted', async (t) => {
 
 test('7: a Blob that is being read is transmitted, too', async (t) => {
   const server = await serve(t);
+  const blob = await slowBlob(t, 4_000_000);
   const { ref, peer } = await abandon(server, undefined, (ws) => {
-    ws.send(new Blob(['x'.repeat(1_000_000)]));
+    ws.send(blob);
     ws.send('last');
   });
   const frames = [];
@@ -407,7 +409,7 @@ test('7: a Blob that is being read is transmitted, too', async (t) => {
   assert.deepEqual(
     frames.map(({ opcode, payload }) => [opcode, payload.length]),
     [
-      [BINARY, 1_000_000],
+      [BINARY, 4_000_000],
       [TEXT, 4],
       [CLOSE, 0],
     ],
@@ -419,8 +421,9 @@ test('7: a Blob that is being read is transmitted, too', async (t) => {
 
 test('7: a Blob, then close(): both are transmitted', async (t) => {
   const server = await serve(t);
+  const blob = await slowBlob(t, 4_000_000);
   const { peer } = await abandon(server, undefined, (ws) => {
-    ws.send(new Blob(['x'.repeat(100_000)]));
+    ws.send(blob);
     ws.close(3000, 'done');
   });
   const frames = [];
@@ -429,7 +432,7 @@ test('7: a Blob, then close(): both are transmitted', async (t) => {
   })();
   await collect(() => frames.length === 2);
   await reader;
-  assert.equal(frames[0].payload.length, 100_000);
+  assert.equal(frames[0].payload.length, 4_000_000);
   assert.equal(frames[1].payload.toString('latin1', 2), 'done');
 });
 

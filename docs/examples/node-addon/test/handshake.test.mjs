@@ -86,7 +86,7 @@ test('2.2 step 2: no referrer, no cookies, no body', async (t) => {
   assert.equal('transfer-encoding' in headers, false);
 });
 
-for (const [path, target] of [
+for (const [path, ...targets] of [
   ['', '/'],
   ['/', '/'],
   ['/a/b', '/a/b'],
@@ -94,13 +94,15 @@ for (const [path, target] of [
   ['/a//b/', '/a//b/'],
   ['/?a=b', '/?a=b'],
   ['?a=b', '/?a=b'],
-  ['/a?', '/a'],
-  ['/?', '/'],
   ['/??', '/??'],
+  // 2.1 drops the question mark of an empty query, but Fetch, which makes the
+  // request, does not look at the resource name: browsers keep it.
+  ['/a?', '/a', '/a?'],
+  ['/?', '/', '/?'],
 ])
   test(`2.1 steps 3 and 4: the resource name of '${path}'`, async (t) => {
     const { ws, server, request: got } = await request(t, path);
-    assert.equal(got.target, target);
+    assert.ok(targets.includes(got.target), got.target);
     // What it is in the URL is another matter.
     assert.equal(ws.url, new URL(server.url(path)).href);
   });
@@ -119,6 +121,24 @@ test('2.2 step 11: Origin is the one that was configured', async (t) => {
   );
   configure({ origin: null });
   assert.equal('origin' in (await request(t)).request.headers, false);
+});
+
+test('package: headers, as an object or in pairs', async (t) => {
+  const headers = { 'X-One': '1', Authorization: 'Bearer x' };
+  const got = (await request(t, '/', [], { headers })).request;
+  assert.equal(got.headers['x-one'], '1');
+  assert.equal(got.headers.authorization, 'Bearer x');
+  const pairs = [
+    ['X-One', '1'],
+    ['X-One', '2'],
+  ];
+  const other = (await request(t, '/', [], { headers: pairs })).request;
+  assert.equal(other.headers['x-one'], '1, 2');
+});
+
+test('package: handshakeTimeout: error and close 1006', async (t) => {
+  const { ws } = await request(t, '/', [], { handshakeTimeout: 20 });
+  await fails(ws, record(ws));
 });
 
 // ---- the response: what passes ----

@@ -11,6 +11,9 @@
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
 import { test as nodeTest } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { setFlagsFromString } from 'node:v8';
@@ -157,6 +160,16 @@ export async function closed(t) {
   await opened.peer.leave(1000);
   await gone;
   return opened;
+}
+
+// A Blob whose bytes take their time: those of a file, where Node has them.
+export async function slowBlob(t, size, fill = 0) {
+  const bytes = new Uint8Array(size).fill(fill);
+  if (!fs.openAsBlob) return new Blob([bytes]);
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'uvws-'));
+  t.after(() => fs.rmSync(dir, { recursive: true }));
+  fs.writeFileSync(path.join(dir, 'blob'), bytes);
+  return fs.openAsBlob(path.join(dir, 'blob'));
 }
 
 // ---- garbage ----

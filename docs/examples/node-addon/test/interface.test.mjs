@@ -1,6 +1,8 @@
 // The shape of the class: what WebIDL's JavaScript binding makes of the
 // interface definition in section 3.1.
 
+import { once } from 'node:events';
+import { inspect } from 'node:util';
 import {
   WebSocket,
   assert,
@@ -334,4 +336,20 @@ test('DOM: a socket is an EventTarget like others', async (t) => {
   assert.equal(ws.dispatchEvent(event), true);
   assert.deepEqual(seen, [event]);
   assert.equal(event.target, ws);
+});
+
+test('Node: once(), and inspect()', async (t) => {
+  const server = await serve(t);
+  const ws = new WebSocket(server.url());
+  assert.equal(typeof inspect(ws), 'string');
+  assert.equal(typeof inspect(WebSocket), 'string');
+  assert.equal(typeof inspect(WebSocket.prototype), 'string');
+  const opened = once(ws, 'open');
+  const peer = await server.shaken();
+  const [event] = await opened;
+  assert.equal(event.target, ws);
+  assert.equal(typeof inspect(event), 'string');
+  const gone = once(ws, 'close');
+  await peer.leave(1000);
+  assert.equal((await gone)[0].code, 1000);
 });

@@ -132,8 +132,10 @@ export async function listenHttp(t, where = 0) {
   const web = http.createServer((request, response) => {
     response.end(`page ${request.url}`);
   });
+  const sockets = new Set();
+  web.on('connection', (socket) => sockets.add(socket));
   keep(t, 'servers', () => {
-    web.closeAllConnections?.();
+    for (const socket of sockets) socket.destroy();
     return new Promise((resolve) => web.close(resolve));
   });
   web.listen(where, ...(where === 0 ? ['127.0.0.1'] : []));

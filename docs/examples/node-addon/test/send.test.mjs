@@ -9,6 +9,7 @@ import {
   happens,
   microtasks,
   pair,
+  slowBlob,
   test,
   throwsDOM,
   turn,
@@ -501,12 +502,12 @@ test('3.1 send, Blob: in order with what is sent around it', async (t) => {
 
 test('3.1 send, Blob: in order, when sent in the turns between', async (t) => {
   const { ws, peer } = await pair(t);
-  ws.send(new Blob(['a'.repeat(1_000_000)]));
+  ws.send(await slowBlob(t, 4_000_000, 'a'.charCodeAt()));
   for (let i = 0; i < 10; i++) {
     await turn();
     ws.send(`${i}`);
   }
-  ws.send(new Blob(['b']));
+  ws.send(await slowBlob(t, 1000, 'b'.charCodeAt()));
   const order = [];
   for (let i = 0; i < 12; i++)
     order.push((await peer.frame()).payload.toString('latin1', 0, 1));
@@ -610,15 +611,18 @@ test('3.1 close, note: … nor does close() without a code', async (t) => {
 test('3.1 send, Blob: the connection is lost before it is read', async (t) => {
   const { ws, peer } = await pair(t);
   const gone = happens(ws, 'close');
+  const blob = await slowBlob(t, 32 << 20);
   peer.destroy();
-  ws.send(new Blob(['a'.repeat(1_000_000)]));
+  ws.send(blob);
   ws.send('b');
   ws.close();
   const { code, wasClean } = await gone;
   assert.deepEqual([code, wasClean], [1006, false]);
-  // What was read of the Blob in the meantime changes nothing any more.
-  await turn();
+  assert.equal(ws.bufferedAmount, (32 << 20) + 1);
+  // What is read of the Blob then changes nothing any more.
+  for (let i = 0; i < 100; i++) await turn();
   assert.equal(ws.readyState, WebSocket.CLOSED);
+  assert.equal(ws.bufferedAmount, (32 << 20) + 1);
 });
 
 // ---- the frames: RFC 6455, 5 ----

@@ -1,6 +1,7 @@
 // Cap'n Web: object-capability RPC whose both ends take the standard's class,
 // so the server's end is one here, too.
 
+import './page.mjs';
 import assert from 'node:assert/strict';
 import { newWebSocketRpcSession, RpcTarget } from 'capnweb';
 import { Happenings, serve, test, WebSocketServer } from './page.mjs';
@@ -49,7 +50,7 @@ for (const own of [false, true]) {
     async (t) => {
       const { url } = await serveApi(t, own);
       const api = newWebSocketRpcSession(url);
-      t.after(() => api[Symbol.dispose ?? Symbol.for('dispose')]?.());
+      t.after(() => api[Symbol.dispose]());
       assert.equal(await api.greet('Uri'), 'Grüezi, Uri');
       const counter = api.counter(); // not awaited
       assert.deepEqual(await Promise.all([counter.add(1), counter.add(2)]),

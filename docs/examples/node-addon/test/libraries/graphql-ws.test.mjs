@@ -235,7 +235,8 @@ test('connectionParams that throw: 4005, with the reason', async (t) => {
 });
 
 test('no acknowledgement in time: 4504', async (t) => {
-  const peer = await serveGraphQL(t, { onConnect: () => new Promise(() => {}) });
+  const never = new Promise(() => {});
+  const peer = await serveGraphQL(t, { onConnect: () => never });
   const graphql = client(t, peer.url, {
     connectionAckWaitTimeout: 1, retryAttempts: 0,
   });

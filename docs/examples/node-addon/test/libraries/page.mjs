@@ -95,15 +95,7 @@ export async function serve(t, options = {}) {
   return { server, sockets, ends, stop, port, url: `ws://127.0.0.1:${port}` };
 }
 
-// What a peer hears from now on, as strings and arrays of bytes.
-export function messages(socket) {
-  const heard = new Happenings();
-  socket.on('message', (data, isBinary) =>
-    heard.push(isBinary ? [...data] : String(data)));
-  return heard;
-}
-
-// Larger than what one write to the kernel takes, and no two parts are alike.
+// Bytes of which no two parts are alike.
 export function bulk(size) {
   const bytes = new Uint8Array(size);
   for (let i = 0; i < size; i++) bytes[i] = (i * 31 + (i >> 8) * 17) & 255;

@@ -73,8 +73,7 @@ test('connects again after a loss, not after an end', async (t) => {
   const [code] = await rpc.heard.close.next();
   assert.equal(code, 1006);
   rpc.close(1000, 'das war\'s');
-  const [socket] = [await peer.sockets.next()];
-  const [theirs, reason] = await once(socket, 'close');
+  const [theirs, reason] = await once(await peer.sockets.next(), 'close');
   assert.deepEqual([theirs, String(reason)], [1000, 'das war\'s']);
   assert.deepEqual(await rpc.heard.close.next(), [1000, 'das war\'s']);
   assert.equal(rpc.socket, undefined);

@@ -1,7 +1,7 @@
 // The other way round: servers of public libraries on WebSocketServer, by what
 // these offer for servers other than `ws`. Each has a client of its own kind.
 
-import { ending, Happenings, listen, test, WebSocketServer } from './page.mjs';
+import './page.mjs';
 import aedes from 'aedes';
 import assert from 'node:assert/strict';
 import { EventEmitter, once } from 'node:events';
@@ -12,7 +12,9 @@ import mqtt from 'mqtt';
 import { Server as IOServer } from 'socket.io';
 import page from 'socket.io-client/dist/socket.io.js';
 import WS from 'ws';
-import { bulk, clean } from './page.mjs';
+import {
+  bulk, clean, ending, Happenings, listen, test, WebSocketServer,
+} from './page.mjs';
 import { ask, roots, schema } from './schema.mjs';
 
 const skip = !WebSocketServer;
