@@ -447,8 +447,10 @@ static void stop_now_and_then(uvws_t* ws) {
   if (talk.chunks % 7 != 1) return;
   if (talk.chunks == 1) say_words(ws);
   uvws_read_stop(ws);
-  do_soon(on_soon_read);
-  uv_timer_start(&world.soon, on_soon_read, 0, 0);
+  if (world.soon_set)
+    uv_timer_start(&world.soon, on_soon_read, 0, 0);
+  else
+    do_soon(on_soon_read);
 }
 
 static void close_at_third(uvws_t* ws) {

@@ -2,14 +2,27 @@
 // frames byte for byte, also wrong ones. What comes is read as in
 // raw-server.mjs; there a head is a request, here it is a response.
 
+import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import http from 'node:http';
 import net from 'node:net';
-import { WebSocketServer } from './helpers.mjs';
-import { RawConnection, frame } from './raw-server.mjs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { WebSocketServer, test as testAny } from './helpers.mjs';
+import { CLOSE, RawConnection, frame } from './raw-server.mjs';
 
 export const KEY = 'dGhlIHNhbXBsZSBub25jZQ==';
 const MASK = Buffer.of(1, 2, 3, 4);
+
+// Another module under test may have no server.
+export function test(name, ...rest) {
+  const options = typeof rest[0] === 'object' ? rest.shift() : {};
+  const skip = WebSocketServer === undefined || options.skip;
+  testAny(name, { ...options, skip }, ...rest);
+}
 
 // What a test has opened: peers go first, so that no server waits for them.
 const opened = new WeakMap();
@@ -98,6 +111,18 @@ export async function connect(t, where) {
   return client;
 }
 
+// A close frame's.
+export const codeOf = ({ payload }) => payload.readUInt16BE(0);
+
+// The end of a connection, as a client sees it that plays along.
+export async function left(client) {
+  const got = (await client.framesToClose()).at(-1);
+  client.send(CLOSE, got.payload);
+  await client.ended;
+  client.end();
+  return got;
+}
+
 // What becomes of one request.
 export async function ask(t, where, options = {}) {
   const client = await connect(t, where);
@@ -150,3 +175,38 @@ export async function page(port, path = '/') {
   for await (const chunk of response.setEncoding('utf8')) text += chunk;
   return text;
 }
+
+// ---- certificates ----
+
+const directories = [];
+after(() => {
+  for (const dir of directories) rmSync(dir, { recursive: true });
+});
+
+// A directory that is there until the tests are over.
+export function temporary() {
+  const dir = mkdtempSync(join(tmpdir(), 'uvws-'));
+  directories.push(dir);
+  return dir;
+}
+
+const script = fileURLToPath(
+  new URL('../../../../cmake/ca', import.meta.url),
+);
+
+// A certificate for localhost, 127.0.0.1 and ::1, and who vouches for it.
+export function authority() {
+  const dir = temporary();
+  execFileSync('sh', [script, dir]);
+  const read = (name) => readFileSync(join(dir, name), 'utf8');
+  return {
+    dir,
+    file: join(dir, 'ca.crt'),
+    ca: read('ca.crt'),
+    cert: read('localhost.crt'),
+    key: read('localhost.key'),
+  };
+}
+
+let first;
+export const trusted = () => (first ??= authority());

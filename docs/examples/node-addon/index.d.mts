@@ -7,6 +7,19 @@ import type {Duplex} from 'node:stream';
 type Pem = string | Buffer | ReadonlyArray<string | Buffer>;
 type Headers = Record<string, string | string[]> | Iterable<[string, string]>;
 
+interface EventInit {
+  bubbles?: boolean;
+  cancelable?: boolean;
+  composed?: boolean;
+}
+
+interface ListenerOptions {
+  capture?: boolean;
+  once?: boolean;
+  passive?: boolean;
+  signal?: AbortSignal;
+}
+
 /** permessage-deflate (RFC 7692). */
 export interface DeflateOptions {
   serverNoContextTakeover?: boolean;
@@ -119,10 +132,10 @@ export class WebSocket extends EventTarget {
 
   addEventListener<K extends keyof WebSocketEventMap>(
     type: K, listener: (this: WebSocket, event: WebSocketEventMap[K]) => any,
-    options?: boolean | AddEventListenerOptions): void;
+    options?: boolean | ListenerOptions): void;
   removeEventListener<K extends keyof WebSocketEventMap>(
     type: K, listener: (this: WebSocket, event: WebSocketEventMap[K]) => any,
-    options?: boolean | EventListenerOptions): void;
+    options?: boolean | ListenerOptions): void;
 
   /** As those of Node's sockets. */
   ref(): this;
@@ -193,4 +206,68 @@ export class WebSocketServer extends EventEmitter {
   /** Lines may be added to the response. */
   on(event: 'headers',
      listener: (lines: string[], request: Request) => void): this;
+}
+
+// The part of index.d.ts for WebSocketStream and WebSocketError: experimental,
+// as the text that they are from (whatwg/websockets, pull request 48).
+
+export interface WebSocketCloseInfo {
+  /** 1000, or from 3000 to 4999; when there is only a reason, 1000. */
+  closeCode?: number;
+  /** At most 123 bytes of UTF-8. */
+  reason?: string;
+}
+
+/**
+ * How a connection ended that did not end cleanly; or, given to `cancel()` or
+ * `abort()` of its streams, what the peer is told.
+ */
+export class WebSocketError extends DOMException {
+  constructor(message?: string, init?: WebSocketCloseInfo);
+  readonly name: 'WebSocketError';
+  /** What the peer sent, 1006 without that; null where nobody has set it. */
+  readonly closeCode: number | null;
+  readonly reason: string;
+}
+
+/** Besides these two: all that `WebSocket` has as its third argument. */
+export interface WebSocketStreamOptions extends WebSocketOptions {
+  protocols?: Iterable<string>;
+  /** Aborts the opening handshake; once the connection is open, nothing. */
+  signal?: AbortSignal;
+}
+
+export interface WebSocketOpenInfo {
+  /**
+   * Messages: strings for text, Uint8Arrays for binary. While nobody reads, the
+   * peer is held back, after one message, and its goodbye is not seen either.
+   * Cancelling closes the connection.
+   */
+  readable: ReadableStream<string | Uint8Array>;
+  /**
+   * Messages: binary from buffers and views, text from all else. A write is
+   * over once there is room for more. Closing waits for the whole handshake;
+   * aborting only begins it.
+   */
+  writable: WritableStream<string | ArrayBuffer | ArrayBufferView>;
+  extensions: string;
+  protocol: string;
+}
+
+/** A connection whose backpressure reaches TCP, in both directions. */
+export class WebSocketStream {
+  constructor(url: string | URL, options?: WebSocketStreamOptions);
+  readonly url: string;
+  /** Rejected with a WebSocketError, or what the signal was aborted with. */
+  readonly opened: Promise<WebSocketOpenInfo>;
+  /**
+   * Fulfilled when both sides have said goodbye; else rejected as `opened`. Who
+   * handles neither rejection is not told of them.
+   */
+  readonly closed: Promise<Required<WebSocketCloseInfo>>;
+  /**
+   * Throws a DOMException for a code or reason that may not be sent; otherwise
+   * does nothing to a connection that is closing or closed.
+   */
+  close(closeInfo?: WebSocketCloseInfo): void;
 }
