@@ -22,12 +22,19 @@ function requestOf(target, rawHeaders, remoteAddress, remotePort) {
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = rawHeaders[i].toLowerCase();
     const value = rawHeaders[i + 1];
-    headers[name] = name in headers ? `${headers[name]}, ${value}` : value;
+    const glue = name === 'cookie' ? '; ' : ', ';
+    headers[name] = name in headers ? headers[name] + glue + value : value;
   }
   return {
     method: 'GET', url: target, httpVersion: '1.1', headers, rawHeaders,
     socket: {remoteAddress, remotePort},
   };
+}
+
+function toPort(value) {
+  const port = Number(value);
+  if (Number.isInteger(port) && port >= 0 && port <= 65535) return port;
+  throw new RangeError(`The port must be from 0 to 65535; ${value} is not.`);
 }
 
 const offered = (request) =>
@@ -65,7 +72,7 @@ export class WebSocketServer extends EventEmitter {
     if (server !== undefined)
       this.#listenTo(server);
     else if (port !== undefined)
-      this.#listen(host, Number(port));
+      this.#listen(host, toPort(port));
   }
 
   // ---- one's own ----
@@ -88,18 +95,23 @@ export class WebSocketServer extends EventEmitter {
         status = native.listen(this.#handle, address, port, options.backlog);
         if (status === 0) break;
       }
-      if (status !== 0)
-        process.nextTick(() => this.emit('error', errorOf(status, 'listen')));
-      else
-        process.nextTick(() => this.emit('listening'));
+      process.nextTick(() => {
+        if (this.#closing) return;
+        if (status === 0)
+          this.emit('listening');
+        else
+          this.emit('error', errorOf(status, 'listen'));
+      });
     };
     if (host === undefined || host === '')
       bind(['::', '0.0.0.0']);
     else if (isIP(host))
       bind([host]);
     else
-      lookup(host, (error, address) =>
-        error ? this.emit('error', error) : bind([address]));
+      lookup(host, (error, address) => {
+        if (error && !this.#closing) this.emit('error', error);
+        if (!error) bind([address]);
+      });
   }
 
   #deliver(event, a, b, c, d, e) {
@@ -121,8 +133,9 @@ export class WebSocketServer extends EventEmitter {
     if (path !== undefined && request.url.split('?')[0] !== path) return 404;
     if (verifyClient === undefined) return 0;
     const verdict = await verifyClient(request);
-    if (typeof verdict === 'number') return verdict;
-    return verdict ? 0 : 401;
+    if (typeof verdict !== 'number') return verdict ? 0 : 401;
+    if (verdict >= 200 && verdict <= 599) return Math.trunc(verdict);
+    throw new RangeError(`verifyClient: ${verdict} is no status of a refusal`);
   }
 
   #choose(request) {
@@ -166,6 +179,7 @@ export class WebSocketServer extends EventEmitter {
     this.emit('headers', lines, request);
     return headerLines(lines.map((line) => {
       const at = line.indexOf(':');
+      if (at < 1) throw new TypeError(`headers: '${line}' is no line`);
       return [line.slice(0, at), line.slice(at + 1).trim()];
     }));
   }

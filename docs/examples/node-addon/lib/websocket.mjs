@@ -208,22 +208,33 @@ class WebSocket extends EventTarget {
     Reflect.apply(dispatchEvent, this, [event]);
   }
 
+  #fireMessage(data) {
+    if (tells && this.#listeners.message === 0) return;
+    if (typeof data !== 'string' && this.#binaryType === 'blob')
+      data = new Blob([data]);
+    this.#fire(messageEvent(data, this.#origin));
+  }
+
+  /** What a server's listeners throw does not keep events from a socket's. */
   #deliver(event, a, b, c) {
     switch (event) {
       case MESSAGE:
         if (this.#closing !== null) return;
-        this.#server?.deliverMessage(this, a);
-        if (tells && this.#listeners.message === 0) return;
-        if (typeof a !== 'string' && this.#binaryType === 'blob')
-          a = new Blob([a]);
-        this.#fire(messageEvent(a, this.#origin));
+        try {
+          this.#server?.deliverMessage(this, a);
+        } finally {
+          this.#fireMessage(a);
+        }
         return;
       case OPEN:
         this.#protocol = a;
         this.#extensions = b;
         this.#hold();
-        this.#server?.deliverOpen(this);
-        this.#fire(new Event('open'));
+        try {
+          this.#server?.deliverOpen(this);
+        } finally {
+          this.#fire(new Event('open'));
+        }
         return;
       case ERROR:
         publishFailure(this, a, b);

@@ -1014,6 +1014,7 @@ for (const [name, source, options = ''] of [
       // One that has not asked yet, and one that does it.
       const half = await connect(t, port);
       half.write('GET / HTTP/1.1\r\n');
+      half.ended.then(() => half.end());
       const client = await connect(t, port);
       client.ask({ protocol: 'a', tail: masked(TEXT, 'x') });
       left(client).catch(() => {});
@@ -1049,7 +1050,11 @@ const worker = `
       });
     });
   \`;
-  const thread = new Worker(text, { eval: true, workerData: process.argv[1] });
+  const thread = new Worker(text, {
+    eval: true,
+    execArgv: [], // a script, whatever this is
+    workerData: process.argv[1],
+  });
   thread.on('message', say);
   thread.on('error', (error) => say('error ' + error.message));
   thread.on('exit', (code) => say('exit ' + code));
@@ -1063,7 +1068,9 @@ const worker = `
 for (const name of ['', 'close', 'busy'])
   test(`worker: terminate() of a server${name && `, ${name}`}`, async (t) => {
     const other = child(t, worker, target);
-    const port = Number(await other.line());
+    const line = await other.line();
+    const port = Number(line);
+    assert.ok(port > 0, line);
     const clients = [];
     for (const path of ['/undecided', '/slow', '/']) {
       const client = await connect(t, port);
