@@ -382,7 +382,7 @@ static bool run(const scenario_t* scenario) {
   plan.fault = NO_FAULT;
   assert_int_equal(test_loop_setup(NULL), 0);
   uv_timer_init(test_loop, &world.end);
-  uv_timer_start(&world.end, on_end, plan.for_good ? 30 : 5000, 0);
+  uv_timer_start(&world.end, on_end, plan.for_good ? 30 : 20000, 0);
   uv_unref((uv_handle_t*)&world.end);
   plan.calls = 0;
   plan.fault = fault;
