@@ -318,7 +318,7 @@ static void say_in_parts(uvws_t* ws) {
   say_parts(ws, letters, 120000, UVWS_BINARY | UVWS_COMPRESS);
   say_words(ws);
   say_parts(ws, words, 9000, UVWS_TEXT | UVWS_NO_COMPRESS);
-  write_letters(ws, 6000);
+  write_letters(ws, 30000);
   say_source(ws);
 }
 
@@ -677,7 +677,7 @@ static void check(void) {
 #define PARTS                                                      \
   .client_open = say_in_parts, .accepted_open = say_part_of_words, \
   .accepted_message = say_words_back, .messages = 7, .pongs = 2,   \
-  .wanted = "7 27000 1 2 1000 clean, 6 211000 2 1 1000 clean"
+  .wanted = "7 27000 1 2 1000 clean, 6 235000 2 1 1000 clean"
 #define BLOBS                                                                \
   .client_open = say_words, .accepted_open = send_blobs, .closed = end_both, \
   .messages = 6,                                                             \

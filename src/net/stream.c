@@ -33,7 +33,9 @@
 static const char tag;
 static const size_t CORK_PIECE = 16 * 1024; /* a larger piece is not corked */
 
-enum { TRY_BUFS = 16, WRITE_BUFS = 64 };
+/* For more than 4 uv_write() allocates; where that fails it has counted a
+ * request that never ends, and the loop neither (libuv issue 5012). */
+enum { TRY_BUFS = 16, WRITE_BUFS = 4 };
 
 static void on_turn_end(uvws__deferred_t* deferred);
 
@@ -259,7 +261,7 @@ void uvws__stream_resume(uvws__stream_t* stream) {
 /* Tries directly first: a write that succeeds at once costs no callback. */
 static void start_write(uvws__stream_t* stream) {
   uvws__outbox_t* outbox = stream->outbox;
-  uv_buf_t bufs[WRITE_BUFS];
+  uv_buf_t bufs[TRY_BUFS];
   if (outbox == NULL || outbox->writing || stream->write_status != 0) return;
   while (outbox->unsent != NULL) {
     unsigned n = uvws__outbox_buffers(outbox, bufs, TRY_BUFS);
