@@ -264,8 +264,9 @@ static void on_failed(uvws__stream_t* stream, uvws__failure_t failure) {
 }
 
 static void on_write_failed(uvws__stream_t* stream, int status) {
-  (void)status;
-  close_stream(stream->owner);
+  uvws_request_t* request = stream->owner;
+  if (request->state == UNDECIDED) tell_abort(request, status);
+  close_stream(request);
 }
 
 static void on_lingered(uvws__stream_t* stream) {

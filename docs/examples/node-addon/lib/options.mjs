@@ -24,9 +24,18 @@ export const baseURL = () => settings.baseURL ?? undefined;
 const pem = (value) => value === undefined || value === null ? undefined :
   [value].flat().map(String).join('\n');
 
+let extra;
+
+/** Node itself warns of a file that cannot be read, and goes on. */
 function extraAuthorities() {
   const file = process.env.NODE_EXTRA_CA_CERTS;
-  return file ? readFileSync(file, 'latin1') : undefined;
+  if (!file || extra !== undefined) return extra;
+  try {
+    extra = readFileSync(file, 'latin1');
+  } catch {
+    extra = '';
+  }
+  return extra;
 }
 
 /** Configurations are made once: sockets that share one resume its sessions. */

@@ -3,7 +3,7 @@
 import {EventEmitter} from 'node:events';
 import {lookup} from 'node:dns';
 import {STATUS_CODES} from 'node:http';
-import {isIP} from 'node:net';
+import {Socket, isIP} from 'node:net';
 import {Server as TlsServer} from 'node:tls';
 import {
   Link, REQUEST, SERVER_CLOSE, SERVER_ERROR, errorOf, native,
@@ -41,9 +41,18 @@ const offered = (request) =>
   new Set((request.headers['sec-websocket-protocol'] ?? '').split(',')
       .map((protocol) => protocol.trim()).filter(Boolean));
 
-const refuse = (socket, status) =>
+function statusOf(verdict) {
+  if (typeof verdict !== 'number') return verdict ? 0 : 401;
+  if (verdict >= 200 && verdict <= 599) return Math.trunc(verdict);
+  throw new RangeError(`verifyClient: ${verdict} is no status of a refusal`);
+}
+
+/** Who is refused and does not leave must not keep the connection. */
+function refuse(socket, status) {
+  socket.once('finish', () => socket.destroy());
   socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n` +
              'Connection: close\r\nContent-Length: 0\r\n\r\n');
+}
 
 export class WebSocketServer extends EventEmitter {
   #options;
@@ -127,15 +136,14 @@ export class WebSocketServer extends EventEmitter {
     }
   }
 
-  /** The HTTP status of a refusal, or 0. */
-  async #check(request) {
+  /** The HTTP status of a refusal, or 0; or a promise of it. */
+  #check(request) {
     const {path, verifyClient} = this.#options;
     if (path !== undefined && request.url.split('?')[0] !== path) return 404;
     if (verifyClient === undefined) return 0;
-    const verdict = await verifyClient(request);
-    if (typeof verdict !== 'number') return verdict ? 0 : 401;
-    if (verdict >= 200 && verdict <= 599) return Math.trunc(verdict);
-    throw new RangeError(`verifyClient: ${verdict} is no status of a refusal`);
+    const verdict = verifyClient(request);
+    return typeof verdict?.then === 'function' ?
+      Promise.resolve(verdict).then(statusOf) : statusOf(verdict);
   }
 
   #choose(request) {
@@ -191,23 +199,11 @@ export class WebSocketServer extends EventEmitter {
       server,
       listening: () => this.emit('listening'),
       error: (error) => this.emit('error', error),
-      upgrade: (request, socket, head) => {
-        this.#upgrade(request, socket, head).catch((error) => {
-          refuse(socket, 500);
-          this.emit('error', error);
-        });
-      },
+      upgrade: (request, socket, head) =>
+        this.handleUpgrade(request, socket, head),
     };
     for (const event of ['listening', 'error', 'upgrade'])
       server.on(event, this.#http[event]);
-  }
-
-  async #upgrade(request, socket, head) {
-    const status = await this.#check(request);
-    if (status === 0)
-      this.handleUpgrade(request, socket, head);
-    else
-      refuse(socket, status);
   }
 
   /**
@@ -217,17 +213,44 @@ export class WebSocketServer extends EventEmitter {
    * are not to be had.
    */
   handleUpgrade(request, socket, head, callback = undefined) {
-    const fd = socket?._handle?.fd;
     if (socket?.encrypted) throw new TypeError(INSIDE_TLS);
-    if (!(fd >= 0)) throw new TypeError('No connected socket of node:net');
-    if (this.#closing) {
-      socket.destroy();
-      return;
+    if (!(socket instanceof Socket))
+      throw new TypeError('No socket of node:net');
+    /* Node's http server has left it without a listener: one that is reset
+     * while its request is undecided, or refused, is just gone. */
+    socket.on('error', () => {});
+    const fail = (error) => {
+      refuse(socket, 500);
+      this.emit('error', error);
+    };
+    const decide = (status) => {
+      if (this.#closing)
+        socket.destroy();
+      else if (status !== 0)
+        refuse(socket, status);
+      else
+        this.#takeOver(request, socket, head, callback);
+    };
+    try {
+      const status = this.#closing ? 0 : this.#check(request);
+      if (typeof status === 'number')
+        decide(status);
+      else
+        status.then(decide).catch(fail);
+    } catch (error) {
+      fail(error);
     }
+  }
+
+  #takeOver(request, socket, head, callback) {
+    const fd = socket._handle?.fd;
+    if (!(fd >= 0)) return; // it is gone
+    const protocol = this.#choose(request);
     socket._handle.readStop();
     /* Asked for once they stay known, as `request.socket` may be asked later. */
     void [socket.remoteAddress, socket.localAddress];
-    const lines = [`${request.method} ${request.url} HTTP/1.1`];
+    const {method, url, httpVersion} = request;
+    const lines = [`${method} ${url} HTTP/${httpVersion}`];
     for (let i = 0; i < request.rawHeaders.length; i += 2)
       lines.push(`${request.rawHeaders[i]}: ${request.rawHeaders[i + 1]}`);
     const rest = socket.read();
@@ -235,7 +258,6 @@ export class WebSocketServer extends EventEmitter {
       Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1'), head,
       ...(rest === null ? [] : [rest]),
     ]);
-    const protocol = this.#choose(request);
     try {
       const ws = acceptSocket(this, this.#urlOf(request), (link) =>
         native.adopt(link, fd, bytes, {

@@ -252,8 +252,10 @@ class WebSocket extends EventTarget {
     if (this.#handle === null) return;
     const {open, message, error, close} = this.#listeners;
     const state = this.readyState;
-    native.hold(this.#handle, !tells || error + close > 0 ||
-      (message > 0 && state < CLOSING) || (open > 0 && state === CONNECTING));
+    /* A server's listeners hear of what comes, too. */
+    native.hold(this.#handle, !tells || this.#server !== null ||
+      error + close > 0 || (message > 0 && state < CLOSING) ||
+      (open > 0 && state === CONNECTING));
   }
 
   #count(type, size) {

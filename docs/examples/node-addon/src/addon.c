@@ -17,6 +17,8 @@ static void leave_if_last(addon_t* addon) {
   if (!addon->leaving || addon->open > 0 || addon->hook == NULL) return;
   napi_async_cleanup_hook_handle hook = addon->hook;
   addon->hook = NULL;
+  napi_delete_reference(addon->env, addon->dispatch);
+  napi_async_destroy(addon->env, addon->context);
   napi_remove_async_cleanup_hook(hook);
 }
 
@@ -39,6 +41,7 @@ static void leave(napi_async_cleanup_hook_handle handle, void* arg) {
   for (struct server_s* server = addon->servers; server != NULL;
        server = server_next(server))
     server_leave(server);
+  lookups_cancel(addon);
   leave_if_last(addon);
 }
 

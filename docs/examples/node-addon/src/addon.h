@@ -42,6 +42,7 @@ typedef struct addon_s {
   bool leaving;  /* the environment ends: nothing may call JavaScript */
   struct socket_s* sockets; /* those open */
   struct server_s* servers;
+  struct lookup_s* lookups; /* under way in the thread pool */
   char* text; /* to hold what is sent, TEXT_SIZE bytes */
 } addon_t;
 
@@ -143,6 +144,9 @@ socket_t* socket_new(addon_t* addon, napi_value target, napi_value* handle);
 /* It is in use from now on. Returns the handle; or, when `status` is not 0, the
  * status, and the socket is given up. */
 napi_value socket_begin(socket_t* socket, int status, napi_value handle);
+
+/* Gives up what has not begun. */
+void lookups_cancel(addon_t* addon);
 
 /* ---- servers ---- */
 

@@ -1,4 +1,6 @@
 #include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -83,7 +85,8 @@ static napi_value make_data(napi_env env, const uvws_message_t* message) {
              : make_buffer(env, message->data, message->len);
 }
 
-/* A text may be longer than JavaScript's strings are. */
+/* A text may be longer than JavaScript's strings are. Buffers are not to be had
+ * when JavaScript ends, of which nothing has told us yet. */
 static void on_message(uvws_t* ws, const uvws_message_t* message) {
   socket_t* socket = socket_of(ws);
   task_t task;
@@ -94,7 +97,10 @@ static void on_message(uvws_t* ws, const uvws_message_t* message) {
     return;
   }
   napi_close_handle_scope(socket->addon->env, task.scope);
-  uvws_close(ws, 1009, NULL, 0);
+  if (message->type == UVWS_TEXT)
+    uvws_close(ws, 1009, NULL, 0);
+  else
+    uvws_terminate(ws);
 }
 
 static void on_error(uvws_t* ws, int status, const char* reason) {
@@ -171,6 +177,63 @@ napi_value socket_begin(socket_t* socket, int status, napi_value handle) {
   return handle;
 }
 
+/* ---- names ---- */
+
+/* A lookup cannot be called off once a thread is at it, and outlives its
+ * socket; the loop must outlive both, so that each counts. */
+typedef struct lookup_s {
+  uv_getaddrinfo_t request;
+  addon_t* addon;
+  uvws_lookup_t* lookup;
+  struct lookup_s* next;
+  struct lookup_s** link;
+} lookup_t;
+
+enum { MAX_ADDRESSES = 64 };
+
+static void on_addresses(uv_getaddrinfo_t* request, int status,
+                         struct addrinfo* result) {
+  lookup_t* own = CONTAINER_OF(request, lookup_t, request);
+  addon_t* addon = own->addon;
+  const struct sockaddr* addresses[MAX_ADDRESSES];
+  unsigned n = 0;
+  for (const struct addrinfo* at = result; at != NULL && n < MAX_ADDRESSES;
+       at = at->ai_next)
+    addresses[n++] = at->ai_addr;
+  uvws_lookup_done(own->lookup, status, addresses, n);
+  uv_freeaddrinfo(result);
+  *own->link = own->next;
+  if (own->next != NULL) own->next->link = own->link;
+  free(own);
+  addon_release(addon);
+}
+
+static void look_up(uvws_lookup_t* lookup, const char* host, void* arg) {
+  addon_t* addon = arg;
+  struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+  lookup_t* own = malloc(sizeof(*own));
+  int status = own == NULL ? UV_ENOMEM
+                           : uv_getaddrinfo(addon->loop, &own->request,
+                                            on_addresses, host, NULL, &hints);
+  if (status != 0) {
+    free(own);
+    uvws_lookup_done(lookup, status, NULL, 0);
+    return;
+  }
+  own->addon = addon;
+  own->lookup = lookup;
+  own->next = addon->lookups;
+  own->link = &addon->lookups;
+  if (own->next != NULL) own->next->link = &own->next;
+  addon->lookups = own;
+  addon_hold(addon);
+}
+
+void lookups_cancel(addon_t* addon) {
+  for (lookup_t* own = addon->lookups; own != NULL; own = own->next)
+    uv_cancel((uv_req_t*)&own->request);
+}
+
 static const char* const texts[] = {"origin", "proxy", "serverName"};
 
 static void read_options(options_t* from, uvws_options_t* options,
@@ -191,6 +254,8 @@ static void read_options(options_t* from, uvws_options_t* options,
   get_uint32_member(from, "connectTimeout", &options->connect_timeout);
   get_uint32_member(from, "closeTimeout", &options->close_timeout);
   options->flags = UVWS_CONNECT_ONE_AT_A_TIME;
+  options->lookup = look_up;
+  options->lookup_arg = addon_of(from->env);
 }
 
 /* connect(target, url, options): a handle, or a status. */
@@ -213,7 +278,7 @@ static napi_value connect_socket(napi_env env, napi_callback_info info) {
 /* A duplicate, for the caller's own is closed by its own. */
 static int adopt_duplicate(uvws_t* ws, int fd, const void* head, size_t len,
                            const uvws_adopt_options_t* options) {
-  int own = dup(fd);
+  int own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
   if (own < 0) return uv_translate_sys_error(errno);
   int status = uvws_adopt_fd(ws, own, head, len, options);
   if (status != 0) close(own);
