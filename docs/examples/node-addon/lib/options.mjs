@@ -85,7 +85,8 @@ export function headerLines(headers) {
   }));
 }
 
-export const deflateOf = (value) => value === true ? {} : value || undefined;
+export const deflateOf = (value) => value === true ? {} :
+  value ? {...value} : undefined;
 
 export function connectOptions(url, protocols, options) {
   const {

@@ -43,7 +43,7 @@ typedef struct addon_s {
   struct socket_s* sockets; /* those open */
   struct server_s* servers;
   struct lookup_s* lookups; /* under way in the thread pool */
-  char* text; /* to hold what is sent, TEXT_SIZE bytes */
+  char* text;               /* to hold what is sent, TEXT_SIZE bytes */
 } addon_t;
 
 enum { TEXT_SIZE = 256 * 1024 };

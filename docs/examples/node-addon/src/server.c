@@ -95,8 +95,9 @@ static void on_request(uvws_server_t* handle, uvws_request_t* incoming) {
   request_t* request = malloc(sizeof(*request));
   if (request == NULL || napi_create_external(env, request, on_request_gone,
                                               NULL, &external) != napi_ok) {
-    free(request); /* the library answers 500 */
+    free(request);
     napi_close_handle_scope(env, task.scope);
+    uvws_reject(incoming, 500, NULL, 0, NULL, 0);
     return;
   }
   request->request = incoming;

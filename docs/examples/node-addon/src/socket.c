@@ -359,7 +359,7 @@ static napi_value send_text(napi_env env, napi_callback_info info) {
   socket_t* socket = get_socket(env, info, args);
   size_t units = 0;
   napi_get_value_string_utf16(env, args[1], NULL, 0, &units);
-  bool is_short = units < 1024;
+  bool is_short = units < TEXT_SIZE / 3;
   return make_int(env, is_short ? send_short(socket, args[1])
                                 : send_long(socket, args[1], units));
 }
