@@ -15,6 +15,7 @@ const INSIDE_TLS = 'What is inside Node\'s TLS cannot be taken over: give ' +
   'WebSocketServer a port, cert and key';
 const CLOSE_DEADLINE = 10000;
 const GOING_AWAY = 1001;
+const NO_IPV6 = new Set(['EAFNOSUPPORT', 'EADDRNOTAVAIL']);
 
 /** What an upgrade request was, in the manner of Node's http. */
 function requestOf(target, rawHeaders, remoteAddress, remotePort) {
@@ -102,7 +103,7 @@ export class WebSocketServer extends EventEmitter {
       let status;
       for (const address of addresses) {
         status = native.listen(this.#handle, address, port, options.backlog);
-        if (status === 0) break;
+        if (!NO_IPV6.has(native.errName(status))) break;
       }
       process.nextTick(() => {
         if (this.#closing) return;
