@@ -227,9 +227,9 @@ struct uvws_events_s {
 
   /** The end: exactly once for each successful uvws_connect(), uvws_accept()
    * and uvws_adopt(), when everything inside is closed; only a name's lookup
-   * that uv_getaddrinfo() is at may still keep the loop. `ws` may be freed here,
-   * kept, or connected again. url, protocol, extensions and the event itself
-   * are valid until return. */
+   * that uv_getaddrinfo() is at may still keep the loop. `ws` may be freed
+   * here, kept, or connected again. url, protocol, extensions and the event
+   * itself are valid until return. */
   void (*close)(uvws_t* ws, const uvws_close_event_t* event);
 
   /** A ping came (at most 125 bytes, valid until return). Its pong is queued;
