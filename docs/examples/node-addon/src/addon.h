@@ -115,7 +115,7 @@ uvws_tls_t* get_tls(options_t* options);
 
 /* ---- what JavaScript calls ---- */
 
-/* Each returns a function's object. */
+/* Each adds its functions to `exports`. */
 void define_socket(napi_env env, napi_value exports);
 void define_server(napi_env env, napi_value exports);
 void define_tls(napi_env env, napi_value exports);
@@ -145,7 +145,7 @@ socket_t* socket_new(addon_t* addon, napi_value target, napi_value* handle);
  * status, and the socket is given up. */
 napi_value socket_begin(socket_t* socket, int status, napi_value handle);
 
-/* Gives up what has not begun. */
+/* Gives up the lookups that no thread is at yet. */
 void lookups_cancel(addon_t* addon);
 
 /* ---- servers ---- */
