@@ -110,7 +110,7 @@ async function run(cases) {
     console.error(`${current}: ${error && error.stack || error}`);
     process.exit(1);
   };
-  setTimeout(() => failed('no end'), 200000).unref();
+  setTimeout(() => failed('no end'), 500000).unref();
   process.on('unhandledRejection', failed).on('uncaughtException', failed);
   for (const [name, body] of cases) {
     current = name;
