@@ -507,6 +507,7 @@ test('handleUpgrade: one inside TLS: a TypeError', async (t) => {
     socket.end('HTTP/1.1 501 Not Implemented\r\n\r\n');
   });
   const socket = tls.connect({
+    host: '127.0.0.1',
     port: web.address().port,
     servername: 'localhost',
     ca,
