@@ -1,6 +1,8 @@
 // HTML, 9.2 and the WebSockets standard, 6: what a socket's events are made of.
 
-const toUSVString = (value) => Buffer.from(`${value}`).toString();
+import {toUSVString as replaceSurrogates} from 'node:util';
+
+const toUSVString = (value) => replaceSurrogates(`${value}`);
 
 /**
  * WebIDL: a dictionary is an object, or is missing. Its members are read and

@@ -82,6 +82,7 @@ napi_value make_bool(napi_env env, bool value);
 
 /* NULL when JavaScript has no strings that long. */
 napi_value make_string(napi_env env, const char* text, size_t len);
+napi_value make_text(napi_env env, const char* text); /* NUL-terminated */
 
 /* What JavaScript's options hold is copied for as long as a call lasts. */
 typedef struct options_s {

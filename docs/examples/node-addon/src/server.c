@@ -49,10 +49,6 @@ static void on_request_gone(napi_env env, void* data, void* hint) {
   free(request);
 }
 
-static napi_value make_text(napi_env env, const char* text) {
-  return make_string(env, text, strlen(text));
-}
-
 static napi_value make_headers(napi_env env, const uvws_request_t* request) {
   napi_value headers = NULL;
   uvws_header_t header;
@@ -68,20 +64,27 @@ static napi_value make_headers(napi_env env, const uvws_request_t* request) {
   return headers;
 }
 
-static void get_peer(const uvws_request_t* request, char name[64], int* port) {
-  struct sockaddr_storage addr;
-  int len = sizeof(addr);
+/* An address of neither family has no name, and port 0. */
+static void read_address(const struct sockaddr_storage* addr, char name[64],
+                         int* port) {
+  const struct sockaddr_in6* six = (const struct sockaddr_in6*)addr;
+  const struct sockaddr_in* four = (const struct sockaddr_in*)addr;
   name[0] = '\0';
   *port = 0;
-  if (uvws_request_getpeername(request, (struct sockaddr*)&addr, &len) != 0)
-    return;
-  if (addr.ss_family == AF_INET6) {
-    uv_ip6_name((struct sockaddr_in6*)&addr, name, 64);
-    *port = ntohs(((struct sockaddr_in6*)&addr)->sin6_port);
-  } else if (addr.ss_family == AF_INET) {
-    uv_ip4_name((struct sockaddr_in*)&addr, name, 64);
-    *port = ntohs(((struct sockaddr_in*)&addr)->sin_port);
+  if (addr->ss_family == AF_INET6) {
+    uv_ip6_name(six, name, 64);
+    *port = ntohs(six->sin6_port);
+  } else if (addr->ss_family == AF_INET) {
+    uv_ip4_name(four, name, 64);
+    *port = ntohs(four->sin_port);
   }
+}
+
+static void get_peer(const uvws_request_t* request, char name[64], int* port) {
+  struct sockaddr_storage addr = {.ss_family = AF_UNSPEC};
+  int len = sizeof(addr);
+  uvws_request_getpeername(request, (struct sockaddr*)&addr, &len);
+  read_address(&addr, name, port);
 }
 
 static void on_request(uvws_server_t* handle, uvws_request_t* incoming) {
@@ -263,22 +266,17 @@ static napi_value server_address(napi_env env, napi_callback_info info) {
   napi_value args[MAX_ARGS], result = NULL;
   struct sockaddr_storage addr;
   int len = sizeof(addr);
-  char name[64] = "";
+  char name[64];
+  int port;
   get_args(env, info, args);
   server_t* server = get_external(env, args[0]);
   int status =
       uvws_server_getsockname(&server->server, (struct sockaddr*)&addr, &len);
   if (status != 0) return make_int(env, status);
-  uint16_t port = addr.ss_family == AF_INET6
-                      ? ((struct sockaddr_in6*)&addr)->sin6_port
-                      : ((struct sockaddr_in*)&addr)->sin_port;
-  if (addr.ss_family == AF_INET6)
-    uv_ip6_name((struct sockaddr_in6*)&addr, name, sizeof(name));
-  else
-    uv_ip4_name((struct sockaddr_in*)&addr, name, sizeof(name));
+  read_address(&addr, name, &port);
   napi_create_array(env, &result);
   napi_set_element(env, result, 0, make_text(env, name));
-  napi_set_element(env, result, 1, make_int(env, ntohs(port)));
+  napi_set_element(env, result, 1, make_int(env, port));
   return result;
 }
 

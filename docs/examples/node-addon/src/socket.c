@@ -54,10 +54,6 @@ static socket_t* socket_of(uvws_t* ws) {
   return CONTAINER_OF(ws, socket_t, ws);
 }
 
-static napi_value make_text(napi_env env, const char* text) {
-  return make_string(env, text, strlen(text));
-}
-
 static void on_open(uvws_t* ws) {
   socket_t* socket = socket_of(ws);
   task_t task;

@@ -55,6 +55,10 @@ napi_value make_string(napi_env env, const char* text, size_t len) {
   return result;
 }
 
+napi_value make_text(napi_env env, const char* text) {
+  return make_string(env, text, strlen(text));
+}
+
 /* ---- options ---- */
 
 struct piece_s {
