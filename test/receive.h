@@ -39,7 +39,7 @@ typedef struct case_s {
 
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 
-enum { READ_BUFFER = 64 * 1024 }; /* UVWS__READ_BUFFER, which a loop has */
+enum { READ_BUFFER = 64 * 1024 };
 
 static const char* failure_name(uvws__failure_t failure) {
   static const char* const names[] = {
@@ -245,7 +245,7 @@ typedef struct run_s {
   size_t log_len;
   char log[1024];
   uint8_t* chunks; /* of a message that comes in parts */
-  size_t chunks_len;
+  size_t chunks_len, chunks_capacity;
   bool in_message;
 } run_t;
 
@@ -319,8 +319,11 @@ static void say_chunk(run_t* run, const uvws__received_t* received) {
   assert_int_equal(received->first, run->chunks_len == 0 && !run->in_message);
   assert_true(received->len > 0 || received->last);
   run->in_message = !received->last;
-  run->chunks = realloc(run->chunks, run->chunks_len + received->len + 1);
-  assert_non_null(run->chunks);
+  if (run->chunks_len + received->len >= run->chunks_capacity) {
+    run->chunks_capacity = 2 * (run->chunks_len + received->len) + 1;
+    run->chunks = realloc(run->chunks, run->chunks_capacity);
+    assert_non_null(run->chunks);
+  }
   memcpy(run->chunks + run->chunks_len, received->data, received->len);
   run->chunks_len += received->len;
   if (!received->last) return;
