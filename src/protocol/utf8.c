@@ -2,6 +2,9 @@
 
 #include <string.h>
 
+#include "protocol/kernels.h"
+#include "protocol/mask.h"
+
 /* What a lead byte announces: how many continuation bytes, and the range of the
  * first of them, which is where overlong forms (E0, F0), surrogates (ED) and
  * code points above U+10FFFF (F4) show. Indexed by lead byte - 0xC2; RFC 3629,
@@ -46,7 +49,8 @@ static size_t ascii_run(const uint8_t* data, size_t len) {
   return i;
 }
 
-bool uvws__utf8_feed(uvws__utf8_t* utf8, const uint8_t* data, size_t len) {
+bool uvws__utf8_feed_bytes(uvws__utf8_t* utf8, const uint8_t* data,
+                           size_t len) {
   uvws__utf8_t state = *utf8;
   size_t i = 0;
   while (i < len) {
@@ -67,6 +71,56 @@ bool uvws__utf8_feed(uvws__utf8_t* utf8, const uint8_t* data, size_t len) {
   }
   *utf8 = state;
   return true;
+}
+
+/* How many bytes at the end are a character that goes on behind it, or what
+ * looks like one. There are three bytes at least. */
+static size_t unfinished(const uint8_t* end) {
+  if (end[-1] >= 0xC0) return 1;
+  if (end[-2] >= 0xE0) return 2;
+  return end[-3] >= 0xF0 ? 3 : 0;
+}
+
+/* How many bytes a kernel takes: up to the end of a line of the cache, then
+ * whole lines. For a few of them that is not worth it. */
+static size_t blocks_in(const uint8_t* data, size_t len) {
+  size_t odd = len < 64 * UVWS__BLOCK ? 0 : -(uintptr_t)data % UVWS__BLOCK;
+  return odd + (len - odd) / UVWS__BLOCK * UVWS__BLOCK;
+}
+
+/* The bytes that the current character still wants are fed singly, then whole
+ * blocks; and a character that these leave unfinished once more, for what it
+ * wants. */
+bool uvws__utf8_feed(uvws__utf8_t* utf8, const uint8_t* data, size_t len) {
+  size_t wanted = utf8->need;
+  if (len < wanted + UVWS__BLOCK) return uvws__utf8_feed_bytes(utf8, data, len);
+  if (!uvws__utf8_feed_bytes(utf8, data, wanted)) return false;
+  data += wanted;
+  len -= wanted;
+  size_t blocks = blocks_in(data, len);
+  if (!uvws__kernels()->validate(data, blocks)) return false;
+  size_t done = blocks - unfinished(data + blocks);
+  return uvws__utf8_feed_bytes(utf8, data + done, len - done);
+}
+
+bool uvws__utf8_feed_masked(uvws__utf8_t* utf8, uint8_t* data, size_t len,
+                            const uint8_t key[4], unsigned phase) {
+  size_t wanted = utf8->need;
+  if (len < wanted + 2 * UVWS__BLOCK) {
+    uvws__mask(data, data, len, key, phase);
+    return uvws__utf8_feed_bytes(utf8, data, len);
+  }
+  uvws__mask(data, data, wanted, key, phase);
+  if (!uvws__utf8_feed_bytes(utf8, data, wanted)) return false;
+  data += wanted;
+  len -= wanted;
+  phase += (unsigned)wanted;
+  size_t blocks = blocks_in(data, len);
+  if (!uvws__kernels()->unmask_text(data, blocks, uvws__mask_key(key, phase)))
+    return false;
+  uvws__mask(data + blocks, data + blocks, len - blocks, key, phase);
+  size_t done = blocks - unfinished(data + blocks);
+  return uvws__utf8_feed_bytes(utf8, data + done, len - done);
 }
 
 bool uvws__utf8_is_complete(const uvws__utf8_t* utf8) {
