@@ -9,6 +9,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* What is rarely called must not make its caller save registers for it. */
+#if defined(__GNUC__)
+#define UVWS__NOINLINE __attribute__((noinline))
+#else
+#define UVWS__NOINLINE
+#endif
+
 /* All return NULL when there is no memory, or when the size overflows. */
 void* uvws__malloc(size_t size);
 void* uvws__calloc(size_t count, size_t size);

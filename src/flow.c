@@ -73,6 +73,13 @@ uint64_t uvws__flow_most(const uvws__conn_t* conn) {
 }
 
 int uvws__flow_admit(uvws__conn_t* conn, uint64_t len) {
+  const uvws__budget_t* budget = budget_of(conn);
+  /* What most are: more than fits, by far, and nothing waits. */
+  if (!conn->full && conn->stream->outbox == NULL && len <= UVWS__CORK_SIZE &&
+      (budget == NULL || budget->used + len < budget->max / 2)) {
+    conn->wanted = 0;
+    return 0;
+  }
   if (len > uvws__flow_most(conn)) return UVWS_ETOOBIG;
   if (conn->full && conn->settings->high_water_policy != UVWS_HIGH_WATER_TELL) {
     if (conn->settings->high_water_policy == UVWS_HIGH_WATER_CLOSE)

@@ -95,25 +95,25 @@ static int send_masked(uvws__conn_t* conn, const uvws__outgoing_t* out) {
   return 0;
 }
 
-/* Without a mask the header is the same for everybody: of a broadcast it is
- * made once. */
-static int send_plain(uvws__conn_t* conn, uvws__outgoing_t* out) {
-  if (out->header_size == 0)
-    out->header_size = (uint8_t)uvws__frame_header_write(
-        out->header, out->first_byte, out->len, NULL);
-  const uint8_t* header = out->header;
-  size_t size = out->header_size;
-  if (out->len >= DIRECT_MIN && (out->blob != NULL || out->borrowed))
+static int send_large(uvws__conn_t* conn, const uvws__outgoing_t* out) {
+  uint8_t header[UVWS__FRAME_HEADER_MAX];
+  size_t size =
+      uvws__frame_header_write(header, out->first_byte, out->len, NULL);
+  if (out->blob != NULL || out->borrowed)
     return uvws__stream_refer(conn->stream, header, size, out->bufs, out->n,
                               out->blob == NULL ? NULL : &uvws__blob_keeper,
                               out->blob, out->counts);
-  if (out->len >= DIRECT_MIN)
-    return uvws__stream_send(conn->stream, header, size,
-                             (const uint8_t*)out->bufs->base, out->len,
-                             out->counts);
+  return uvws__stream_send(conn->stream, header, size,
+                           (const uint8_t*)out->bufs->base, out->len,
+                           out->counts);
+}
+
+static int send_plain(uvws__conn_t* conn, const uvws__outgoing_t* out) {
+  if (out->len >= DIRECT_MIN) return send_large(conn, out);
+  size_t size = uvws__frame_header_size(out->len, false);
   uint8_t* room = reserve(conn, out, size);
   if (room == NULL) return UV_ENOMEM;
-  memcpy(room, header, size);
+  uvws__frame_header_write(room, out->first_byte, out->len, NULL);
   room += size;
   for (unsigned i = 0; i < out->n; i++) {
     if (out->bufs[i].len > 0) memcpy(room, out->bufs[i].base, out->bufs[i].len);
@@ -132,24 +132,37 @@ int uvws__check_send(uvws_t* ws, uint64_t len, bool in_parts) {
   return ws->conn->sending == NULL ? 0 : UVWS_EBUSY;
 }
 
-int uvws__conn_send(uvws__conn_t* conn, uvws__outgoing_t* out) {
-  if (conn->stream->write_status != 0) return conn->stream->write_status;
-  uvws__outgoing_t packed = {.packed = false};
-  int status = uvws__flow_admit(conn, out->len);
+/* A frame that counts as `counts` bytes towards bufferedAmount. */
+static int send_frame(uvws__conn_t* conn, const uvws__outgoing_t* out,
+                      size_t counts) {
+  int status = is_client(conn) ? send_masked(conn, out) : send_plain(conn, out);
   if (status != 0) return status;
-  if (uvws__deflate_wants(conn, out->len, out->flags) &&
-      uvws__deflate_pack(conn, out, &packed, &status))
-    out = &packed;
-  if (status == 0)
-    status = is_client(conn) ? send_masked(conn, out) : send_plain(conn, out);
-  if (packed.packed && status != 0) uvws__deflate_forget(conn);
-  uvws__deflate_unpack(&packed);
-  if (status != 0) return status;
-  conn->ws->buffered_amount += packed.packed ? packed.counts : out->len;
+  conn->ws->buffered_amount += counts;
   conn->messages_sent += (out->first_byte & UVWS__FIN) != 0;
   queued(conn, out->first_byte, out->len);
   uvws__flow_queued(conn);
   return 0;
+}
+
+/* Compressed, unless that does not make it shorter. */
+static int send_packed(uvws__conn_t* conn, const uvws__outgoing_t* out) {
+  uvws__outgoing_t packed;
+  int status;
+  if (!uvws__deflate_pack(conn, out, &packed, &status))
+    return status != 0 ? status : send_frame(conn, out, out->len);
+  status = send_frame(conn, &packed, packed.counts);
+  if (status != 0) uvws__deflate_forget(conn);
+  uvws__deflate_unpack(&packed);
+  return status;
+}
+
+int uvws__conn_send(uvws__conn_t* conn, const uvws__outgoing_t* out) {
+  if (conn->stream->write_status != 0) return conn->stream->write_status;
+  int status = uvws__flow_admit(conn, out->len);
+  if (status != 0) return status;
+  return uvws__deflate_wants(conn, out->len, out->flags)
+             ? send_packed(conn, out)
+             : send_frame(conn, out, out->len);
 }
 
 int uvws__conn_send_ping(uvws__conn_t* conn, const void* data, size_t len) {

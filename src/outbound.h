@@ -10,16 +10,14 @@ typedef struct uvws__outgoing_s {
   uint8_t first_byte; /* opcode, and UVWS__FIN in the last of a message */
   const uv_buf_t* bufs;
   unsigned n;
-  size_t len;          /* of all of them */
-  uvws_blob_t* blob;   /* what they belong to, or NULL */
-  bool borrowed;       /* they stay until they are sent or lost */
-  bool packed;         /* it was compressed, from `counts` bytes */
-  unsigned flags;      /* of the caller: UVWS_COMPRESS, UVWS_NO_COMPRESS */
-  size_t counts;       /* packed: towards bufferedAmount */
-  uv_buf_t own;        /* packed: what bufs points to */
-  uint8_t* owned;      /* packed: to be freed; or NULL */
-  uint8_t header_size; /* of the header as a server sends it; 0: not made yet */
-  uint8_t header[UVWS__FRAME_HEADER_MAX];
+  size_t len;        /* of all of them */
+  uvws_blob_t* blob; /* what they belong to, or NULL */
+  bool borrowed;     /* they stay until they are sent or lost */
+  bool packed;       /* it was compressed, from `counts` bytes */
+  unsigned flags;    /* of the caller: UVWS_COMPRESS, UVWS_NO_COMPRESS */
+  size_t counts;     /* packed: towards bufferedAmount */
+  uv_buf_t own;      /* packed: what bufs points to */
+  uint8_t* owned;    /* packed: to be freed; or NULL */
 } uvws__outgoing_t;
 
 /* Exactly one type, and nothing that is unknown. */
@@ -31,7 +29,7 @@ bool uvws__flags_are_valid(unsigned flags);
 int uvws__check_send(uvws_t* ws, uint64_t len, bool in_parts);
 
 /* Queues one frame, which must have passed the check. */
-int uvws__conn_send(uvws__conn_t* conn, uvws__outgoing_t* out);
+int uvws__conn_send(uvws__conn_t* conn, const uvws__outgoing_t* out);
 
 /* Queues a ping whose pong will tell the round-trip time; `len` <= 125. */
 int uvws__conn_send_ping(uvws__conn_t* conn, const void* data, size_t len);

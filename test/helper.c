@@ -621,6 +621,7 @@ int raw_frame(raw_t* raw, unsigned index, const uint8_t** payload,
     switch (uvws__parse(&parser, &at, &left, &part, &part_len, &failure)) {
       case UVWS__PARSED_HEADER: break;
       case UVWS__PARSED_PAYLOAD:
+        uvws__unmask(&parser, part, part_len);
         if (parser.in_payload) break;
         if (index-- > 0) break;
         *payload = part;

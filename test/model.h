@@ -244,6 +244,7 @@ static void check_bytes(raw_t* raw) {
       assert_int_equal(conn.parser.rsv1, frame->packed && frame->opcode != 0);
       continue;
     }
+    uvws__unmask(&conn.parser, payload, len);
     if (frame->packed) {
       check_packed(frame, payload, len);
     } else {

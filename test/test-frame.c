@@ -151,6 +151,7 @@ static void test_payload(void** state) {
       assert_int_equal(
           uvws__parse(&parser, &at, &left, &payload, &len, &failure),
           UVWS__PARSED_PAYLOAD);
+      uvws__unmask(&parser, payload, len);
       assert_ptr_equal(payload, bytes + 6 + seen);
       assert_int_equal(parser.remaining, 5 - seen - len);
     }

@@ -144,6 +144,7 @@ static const char* frames(char* payload) {
   while ((parsed = uvws__parse(&parser, &at, &left, &part, &len, &failure)) !=
          UVWS__PARSED_MORE) {
     assert_int_not_equal(parsed, UVWS__PARSED_FAILED);
+    if (parsed == UVWS__PARSED_PAYLOAD) uvws__unmask(&parser, part, len);
     if (parsed == UVWS__PARSED_HEADER || parser.remaining > 0) continue;
     if (n > sizeof(log) - 64) n = 0; /* nobody looks at so many */
     n += (size_t)snprintf(log + n, sizeof(log) - n, "%s%x%s(", n > 0 ? " " : "",

@@ -298,10 +298,16 @@ static uint8_t* reserve(uvws__stream_t* stream, const uvws__mark_t* mark) {
   uvws__cork_t* cork = &stream->loop->cork;
   uint8_t* room = NULL;
   bool small = head <= CORK_PIECE && body <= CORK_PIECE - head;
-  if (cork->owner != NULL &&
-      (cork->owner != stream || !small || cork->n_marks == UVWS__CORK_MARKS ||
-       sizeof(cork->bytes) - cork->len < head + body))
+  if (cork->owner != NULL) {
+    bool fits = small && cork->n_marks < UVWS__CORK_MARKS &&
+                sizeof(cork->bytes) - cork->len >= head + body;
+    /* Then it has no outbox, and its turn is to end. */
+    if (cork->owner == stream && fits) {
+      stream->queued += (uint64_t)head + body;
+      return reserve_in_cork(stream, mark);
+    }
     flush_cork(stream->loop);
+  }
   if (small && stream->outbox == NULL && stream->write_status == 0)
     room = reserve_in_cork(stream, mark);
   else if (ensure_outbox(stream))

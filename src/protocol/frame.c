@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "alloc.h"
 #include "protocol/mask.h"
 
 /* The parser holds no payload: it is a filter that finds the frames in a stream
@@ -56,8 +57,8 @@ void uvws__parser_init(uvws__parser_t* parser, uvws__role_t role) {
   parser->role = (uint8_t)role;
 }
 
-static uvws__failure_t check_first_byte(const uvws__parser_t* parser,
-                                        uint8_t byte) {
+static inline uvws__failure_t check_first_byte(const uvws__parser_t* parser,
+                                               uint8_t byte) {
   uint8_t opcode = byte & 0x0F;
   /* RFC 6455, 5.2: RSV bits must be 0 unless an extension defines them. RFC
    * 7692, 6: RSV1, in the first frame of a message. */
@@ -82,8 +83,8 @@ static uvws__failure_t check_first_byte(const uvws__parser_t* parser,
   return UVWS__OK;
 }
 
-static uvws__failure_t check_second_byte(const uvws__parser_t* parser,
-                                         uint8_t first, uint8_t byte) {
+static inline uvws__failure_t check_second_byte(const uvws__parser_t* parser,
+                                                uint8_t first, uint8_t byte) {
   /* RFC 6455, 5.1: a client masks all frames, a server masks none. */
   bool masked = byte & MASKED;
   if (masked != (parser->role == UVWS__SERVER))
@@ -96,7 +97,7 @@ static uvws__failure_t check_second_byte(const uvws__parser_t* parser,
 
 static unsigned length_bytes(uint8_t second) {
   uint8_t len = second & 0x7F;
-  return len == 127 ? 8 : len == 126 ? 2 : 0;
+  return len < 126 ? 0 : len == 126 ? 2 : 8;
 }
 
 static unsigned header_size(uint8_t second) {
@@ -104,22 +105,24 @@ static unsigned header_size(uint8_t second) {
 }
 
 /* The payload length of a header whose length bytes are all there. */
-static uvws__failure_t read_length(const uint8_t* header, uint64_t* length) {
+static inline uvws__failure_t read_length(const uint8_t* header,
+                                          uint64_t* length) {
   unsigned bytes = length_bytes(header[1]);
   uint64_t value = 0;
+  *length = header[1] & 0x7F;
+  if (bytes == 0) return UVWS__OK;
   for (unsigned i = 0; i < bytes; i++) value = value << 8 | header[2 + i];
-  if (bytes == 0) value = header[1] & 0x7F;
   /* RFC 6455, 5.2: the most significant bit must be 0, and the shortest form
    * must be used. */
   if (value >> 63) return UVWS__FAIL_LENGTH_TOO_LARGE;
-  if ((bytes == 2 && value < 126) || (bytes == 8 && value <= UINT16_MAX))
+  if (value < (bytes == 2 ? 126 : UINT16_MAX + 1))
     return UVWS__FAIL_LENGTH_NOT_MINIMAL;
   *length = value;
   return UVWS__OK;
 }
 
-static uvws__failure_t begin_frame(uvws__parser_t* parser,
-                                   const uint8_t* header) {
+static inline uvws__failure_t begin_frame(uvws__parser_t* parser,
+                                          const uint8_t* header) {
   uvws__failure_t failure = read_length(header, &parser->remaining);
   if (failure != UVWS__OK) return failure;
   parser->opcode = header[0] & 0x0F;
@@ -145,19 +148,10 @@ static uvws__failure_t check_split_header(const uvws__parser_t* parser) {
   return UVWS__OK;
 }
 
-static uvws__parsed_t parse_header(uvws__parser_t* parser, uint8_t** at,
-                                   size_t* left, uvws__failure_t* failure) {
-  const uint8_t* in = *at;
-  if (parser->have == 0 && *left >= 2 && *left >= header_size(in[1])) {
-    *failure = check_first_byte(parser, in[0]);
-    if (*failure == UVWS__OK)
-      *failure = check_second_byte(parser, in[0], in[1]);
-    if (*failure == UVWS__OK) *failure = begin_frame(parser, in);
-    if (*failure != UVWS__OK) return UVWS__PARSED_FAILED;
-    *at += header_size(in[1]);
-    *left -= header_size(in[1]);
-    return UVWS__PARSED_HEADER;
-  }
+/* A header that the input cuts: byte by byte. */
+static UVWS__NOINLINE uvws__parsed_t
+parse_split_header(uvws__parser_t* parser, uint8_t** at, size_t* left,
+                   uvws__failure_t* failure) {
   while (*left > 0) {
     parser->header[parser->have++] = *(*at)++;
     --*left;
@@ -171,24 +165,26 @@ static uvws__parsed_t parse_header(uvws__parser_t* parser, uint8_t** at,
   return UVWS__PARSED_MORE;
 }
 
-uvws__parsed_t uvws__parse(uvws__parser_t* parser, uint8_t** at, size_t* left,
-                           uint8_t** payload, size_t* len,
-                           uvws__failure_t* failure) {
-  if (!parser->in_payload) return parse_header(parser, at, left, failure);
-  if (*left == 0 && parser->remaining > 0) return UVWS__PARSED_MORE;
+uvws__parsed_t uvws__parse_header(uvws__parser_t* parser, uint8_t** at,
+                                  size_t* left, uvws__failure_t* failure) {
+  const uint8_t* in = *at;
+  if (parser->have > 0 || *left < 2)
+    return parse_split_header(parser, at, left, failure);
+  unsigned size = header_size(in[1]);
+  if (*left < size) return parse_split_header(parser, at, left, failure);
+  *failure = check_first_byte(parser, in[0]);
+  if (*failure != UVWS__OK) return UVWS__PARSED_FAILED;
+  *failure = check_second_byte(parser, in[0], in[1]);
+  if (*failure != UVWS__OK) return UVWS__PARSED_FAILED;
+  *failure = begin_frame(parser, in);
+  if (*failure != UVWS__OK) return UVWS__PARSED_FAILED;
+  *at += size;
+  *left -= size;
+  return UVWS__PARSED_HEADER;
+}
 
-  size_t take = *left;
-  if (take > parser->remaining) take = (size_t)parser->remaining;
-  if (parser->role == UVWS__SERVER) {
-    /* RFC 6455, 5.3: octet i is XORed with octet i mod 4 of the key. */
-    uvws__mask(*at, *at, take, parser->mask, parser->phase);
-    parser->phase = (uint8_t)((parser->phase + take) & 3);
-  }
-  *payload = *at;
-  *len = take;
-  *at += take;
-  *left -= take;
-  parser->remaining -= take;
-  parser->in_payload = parser->remaining > 0;
-  return UVWS__PARSED_PAYLOAD;
+void uvws__unmask(uvws__parser_t* parser, uint8_t* payload, size_t len) {
+  if (!uvws__is_masked(parser)) return;
+  uvws__mask(payload, payload, len, parser->mask, parser->phase);
+  uvws__move_phase(parser, len);
 }

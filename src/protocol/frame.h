@@ -57,18 +57,51 @@ typedef struct uvws__parser_s {
 typedef enum {
   UVWS__PARSED_MORE,    /* all input was taken */
   UVWS__PARSED_HEADER,  /* opcode, fin and remaining are those of a new frame */
-  UVWS__PARSED_PAYLOAD, /* unmasked bytes, possibly none; the frame's last ones
-                           when remaining is 0 */
+  UVWS__PARSED_PAYLOAD, /* bytes as they came, possibly none; the frame's last
+                           ones when remaining is 0 */
   UVWS__PARSED_FAILED
 } uvws__parsed_t;
 
 void uvws__parser_init(uvws__parser_t* parser, uvws__role_t role);
 
-/* Takes bytes from *at, *left, which move on, and reports the next event. The
- * input must be writable: payload is unmasked where it lies, and *payload
- * points to it with *len bytes. */
-uvws__parsed_t uvws__parse(uvws__parser_t* parser, uint8_t** at, size_t* left,
-                           uint8_t** payload, size_t* len,
-                           uvws__failure_t* failure);
+/* Of uvws__parse(): between frames. */
+uvws__parsed_t uvws__parse_header(uvws__parser_t* parser, uint8_t** at,
+                                  size_t* left, uvws__failure_t* failure);
+
+/* Takes bytes from *at, *left, which move on, and reports the next event.
+ * Payload stays where it lies: *payload points to it with *len bytes. It is to
+ * be unmasked before the next call, if anybody wants to know it. */
+static inline uvws__parsed_t uvws__parse(uvws__parser_t* parser, uint8_t** at,
+                                         size_t* left, uint8_t** payload,
+                                         size_t* len,
+                                         uvws__failure_t* failure) {
+  *payload = NULL;
+  *len = 0;
+  if (!parser->in_payload) return uvws__parse_header(parser, at, left, failure);
+  if (*left == 0 && parser->remaining > 0) return UVWS__PARSED_MORE;
+  size_t take = *left;
+  if (take > parser->remaining) take = (size_t)parser->remaining;
+  *payload = *at;
+  *len = take;
+  *at += take;
+  *left -= take;
+  parser->remaining -= take;
+  parser->in_payload = parser->remaining > 0;
+  return UVWS__PARSED_PAYLOAD;
+}
+
+/* Whether payload is masked: a client's is (RFC 6455, 5.1). */
+static inline bool uvws__is_masked(const uvws__parser_t* parser) {
+  return parser->role == UVWS__SERVER;
+}
+
+/* RFC 6455, 5.3: octet i is XORed with octet i mod 4 of the key. Whoever does
+ * that himself for `len` bytes of payload, from the key's octet `phase` on,
+ * moves the phase. */
+void uvws__unmask(uvws__parser_t* parser, uint8_t* payload, size_t len);
+
+static inline void uvws__move_phase(uvws__parser_t* parser, size_t len) {
+  parser->phase = (uint8_t)((parser->phase + len) & 3);
+}
 
 #endif /* UVWS_SRC_PROTOCOL_FRAME_H_ */

@@ -48,16 +48,10 @@ TARGET ALWAYS_INLINE bool NAME(take)(vec_t* v, uint8_t* data, int n,
   return IS_ASCII(all);
 }
 
-TARGET ALWAYS_INLINE void NAME(xor_odd)(uint8_t* data, size_t len, vec_t wide) {
-  uint8_t key[sizeof(vec_t)];
-  STORE(key, wide);
-  for (size_t i = 0; i < len; i++) data[i] ^= key[i & 3];
-}
-
 /* ASCII behind ASCII needs no more than to be seen as such. `masked` is known
  * where this is inlined. */
 TARGET ALWAYS_INLINE bool NAME(scan)(uint8_t* data, size_t len, bool masked,
-                                     vec_t wide) {
+                                     uint64_t key) {
   enum { STEP = UNROLL * sizeof(vec_t) };
   vec_t errors = SPLAT(0), last = SPLAT(0), v[UNROLL];
   bool was_ascii = true, is_ascii;
@@ -69,17 +63,18 @@ TARGET ALWAYS_INLINE bool NAME(scan)(uint8_t* data, size_t len, bool masked,
     uint8_t* start = block + UVWS__BLOCK - odd;
     memcpy(start, data, odd);
     if (masked) {
-      NAME(xor_odd)(start, odd, wide);
+      key = xor_odd(start, odd, key);
       memcpy(data, start, odd);
     }
     for (size_t i = 0; i < UVWS__BLOCK; i += sizeof(vec_t)) {
-      was_ascii = NAME(take)(v, block + i, 1, false, wide);
+      was_ascii = NAME(take)(v, block + i, 1, false, last);
       errors = OR(errors, NAME(errors)(v[0], last));
       last = v[0];
     }
     data += odd;
     len -= odd;
   }
+  vec_t wide = SPLAT8(key);
   for (; len >= STEP; data += STEP, len -= STEP) {
     is_ascii = NAME(take)(v, data, UNROLL, masked, wide);
     if (is_ascii && was_ascii) continue;
@@ -99,11 +94,11 @@ TARGET ALWAYS_INLINE bool NAME(scan)(uint8_t* data, size_t len, bool masked,
 }
 
 TARGET static bool NAME(validate)(const uint8_t* data, size_t len) {
-  return NAME(scan)((uint8_t*)data, len, false, SPLAT(0));
+  return NAME(scan)((uint8_t*)data, len, false, 0);
 }
 
 TARGET static bool NAME(unmask_text)(uint8_t* data, size_t len, uint64_t key) {
-  return NAME(scan)(data, len, true, SPLAT8(key));
+  return NAME(scan)(data, len, true, key);
 }
 
 TARGET static void NAME(mask)(uint8_t* dst, const uint8_t* src, size_t len,

@@ -63,6 +63,16 @@ enum {
   ANY_LOW = TOO_SHORT | TOO_LONG | TWO_CONTS
 };
 
+/* XORs fewer bytes than a block; returns the key of what follows. */
+static uint64_t xor_odd(uint8_t* data, size_t len, uint64_t key) {
+  uint8_t octets[8], next[8];
+  memcpy(octets, &key, 8);
+  for (size_t i = 0; i < len; i++) data[i] ^= octets[i & 3];
+  for (size_t i = 0; i < 8; i++) next[i] = octets[(len + i) & 3];
+  memcpy(&key, next, 8);
+  return key;
+}
+
 /* clang-format off */
 static const uint8_t first_high[16] = {
     TOO_LONG, TOO_LONG, TOO_LONG, TOO_LONG,

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "alloc.h"
 #include "protocol/kernels.h"
 
 /* Below, what is gained would not pay for the choice. */
@@ -20,8 +21,8 @@ uint64_t uvws__mask_key(const uint8_t key[4], unsigned phase) {
 
 /* Two words at a time, through memcpy, which needs no alignment and which
  * compilers make one vector of. */
-static void mask_small(uint8_t* dst, const uint8_t* src, size_t len,
-                       uint64_t wide) {
+static inline void mask_small(uint8_t* dst, const uint8_t* src, size_t len,
+                              uint64_t wide) {
   size_t i = 0;
   for (; i + 16 <= len; i += 16) {
     uint64_t words[2];
@@ -42,12 +43,9 @@ static void mask_small(uint8_t* dst, const uint8_t* src, size_t len,
   for (; i < len; i++) dst[i] = src[i] ^ turned[i & 7];
 }
 
-void uvws__mask(uint8_t* dst, const uint8_t* src, size_t len,
-                const uint8_t key[4], unsigned phase) {
-  if (len < LARGE) {
-    mask_small(dst, src, len, uvws__mask_key(key, phase));
-    return;
-  }
+static UVWS__NOINLINE void mask_large(uint8_t* dst, const uint8_t* src,
+                                      size_t len, const uint8_t key[4],
+                                      unsigned phase) {
   /* A vector that lies in two lines of the cache is two accesses. */
   size_t head = -(uintptr_t)dst % UVWS__BLOCK;
   size_t blocks = (len - head) / UVWS__BLOCK * UVWS__BLOCK;
@@ -56,4 +54,12 @@ void uvws__mask(uint8_t* dst, const uint8_t* src, size_t len,
   uvws__kernels()->mask(dst + head, src + head, blocks, wide);
   head += blocks;
   mask_small(dst + head, src + head, len - head, wide);
+}
+
+void uvws__mask(uint8_t* dst, const uint8_t* src, size_t len,
+                const uint8_t key[4], unsigned phase) {
+  if (len < LARGE)
+    mask_small(dst, src, len, uvws__mask_key(key, phase));
+  else
+    mask_large(dst, src, len, key, phase);
 }

@@ -61,7 +61,8 @@ void uvws__receiver_clear(uvws__receiver_t* receiver) {
 }
 
 void uvws__receiver_settle(uvws__receiver_t* receiver) {
-  if (receiver->delivered) drop_buffer(receiver);
+  if (receiver->buffer != NULL && receiver->delivered) drop_buffer(receiver);
+  receiver->delivered = false;
 }
 
 void uvws__receiver_discard(uvws__receiver_t* receiver) {
@@ -182,6 +183,12 @@ static uvws__failure_t begin_data(uvws__receiver_t* receiver) {
   return UVWS__OK;
 }
 
+static uvws__received_kind_t fail(uvws__received_t* received,
+                                  uvws__failure_t failure) {
+  received->failure = failure;
+  return UVWS__RECEIVED_FAILURE;
+}
+
 /* Only a message's end may be reported without bytes. */
 static uvws__received_kind_t take_chunk(uvws__receiver_t* receiver,
                                         const uint8_t* data, size_t len,
@@ -200,12 +207,6 @@ static uvws__received_kind_t take_chunk(uvws__receiver_t* receiver,
 static uvws__received_kind_t take_plain(uvws__receiver_t* receiver,
                                         const uint8_t* data, size_t len,
                                         bool last, uvws__received_t* received) {
-  if (receiver->type == UVWS__OP_TEXT &&
-      !(uvws__utf8_feed(&receiver->utf8, data, len) &&
-        (!last || uvws__utf8_is_complete(&receiver->utf8)))) {
-    received->failure = UVWS__FAIL_TEXT_UTF8; /* RFC 6455, 8.1 */
-    return UVWS__RECEIVED_FAILURE;
-  }
   receiver->received += len;
   if (receiver->in_chunks)
     return take_chunk(receiver, data, len, last, received);
@@ -232,10 +233,20 @@ static uvws__received_kind_t take_plain(uvws__receiver_t* receiver,
   return UVWS__RECEIVED_MESSAGE;
 }
 
-static uvws__received_kind_t fail(uvws__received_t* received,
-                                  uvws__failure_t failure) {
-  received->failure = failure;
-  return UVWS__RECEIVED_FAILURE;
+static bool is_text_whole(const uvws__receiver_t* receiver, bool last) {
+  return !last || uvws__utf8_is_complete(&receiver->utf8);
+}
+
+/* RFC 6455, 8.1: text is UTF-8. Unmasks it in the same pass. */
+static bool take_text(uvws__receiver_t* receiver, uint8_t* data, size_t len,
+                      bool last) {
+  uvws__parser_t* parser = &receiver->parser;
+  bool valid = uvws__is_masked(parser)
+                   ? uvws__utf8_feed_masked(&receiver->utf8, data, len,
+                                            parser->mask, parser->phase)
+                   : uvws__utf8_feed(&receiver->utf8, data, len);
+  uvws__move_phase(parser, len);
+  return valid && is_text_whole(receiver, last);
 }
 
 /* The next part of what the inflater has. */
@@ -255,11 +266,15 @@ static uvws__received_kind_t inflate_part(uvws__receiver_t* receiver,
   receiver->has_more = status == UVWS__INFLATED_FULL;
   receiver->inflated += len;
   if (last) end_inflating(receiver);
+  if (receiver->type == UVWS__OP_TEXT &&
+      !(uvws__utf8_feed(&receiver->utf8, receiver->scratch, len) &&
+        is_text_whole(receiver, last)))
+    return fail(received, UVWS__FAIL_TEXT_UTF8);
   return take_plain(receiver, receiver->scratch, len, last, received);
 }
 
-static uvws__received_kind_t inflate_on(uvws__receiver_t* receiver,
-                                        uvws__received_t* received) {
+static UVWS__NOINLINE uvws__received_kind_t
+inflate_on(uvws__receiver_t* receiver, uvws__received_t* received) {
   uvws__received_kind_t kind = UVWS__RECEIVED_NOTHING;
   if (receiver->discarding) end_inflating(receiver);
   while (receiver->has_more && kind == UVWS__RECEIVED_NOTHING)
@@ -271,18 +286,10 @@ static uvws__received_kind_t inflate_on(uvws__receiver_t* receiver,
   return kind;
 }
 
-static uvws__received_kind_t take_data(uvws__receiver_t* receiver,
-                                       const uint8_t* data, size_t len,
-                                       uvws__received_t* received) {
-  const uvws__parser_t* parser = &receiver->parser;
-  bool last = parser->fin && parser->remaining == 0;
-  if (receiver->discarding) {
-    drop_buffer(receiver);
-    end_inflating(receiver);
-    return UVWS__RECEIVED_NOTHING;
-  }
-  if (!receiver->compressed)
-    return take_plain(receiver, data, len, last, received);
+static uvws__received_kind_t take_compressed(uvws__receiver_t* receiver,
+                                             const uint8_t* data, size_t len,
+                                             bool last,
+                                             uvws__received_t* received) {
   if (receiver->inflater == NULL) {
     received->failure = receiver->inflating->begin(receiver);
     if (received->failure != UVWS__OK) return UVWS__RECEIVED_FAILURE;
@@ -290,6 +297,26 @@ static uvws__received_kind_t take_data(uvws__receiver_t* receiver,
   uvws__inflater_feed(receiver->inflater, data, len, last);
   receiver->has_more = true;
   return inflate_on(receiver, received);
+}
+
+static uvws__received_kind_t take_data(uvws__receiver_t* receiver,
+                                       uint8_t* data, size_t len,
+                                       uvws__received_t* received) {
+  uvws__parser_t* parser = &receiver->parser;
+  bool last = parser->fin && parser->remaining == 0;
+  if (receiver->discarding) {
+    drop_buffer(receiver);
+    end_inflating(receiver);
+    return UVWS__RECEIVED_NOTHING;
+  }
+  bool is_text = receiver->type == UVWS__OP_TEXT && !receiver->compressed;
+  if (!is_text)
+    uvws__unmask(parser, data, len);
+  else if (!take_text(receiver, data, len, last))
+    return fail(received, UVWS__FAIL_TEXT_UTF8);
+  return receiver->compressed
+             ? take_compressed(receiver, data, len, last, received)
+             : take_plain(receiver, data, len, last, received);
 }
 
 bool uvws__receiver_keep(uvws__receiver_t* receiver) {
@@ -324,10 +351,11 @@ static uvws__received_kind_t read_close(uvws__received_t* received) {
   return UVWS__RECEIVED_CLOSE;
 }
 
-static uvws__received_kind_t take_control(uvws__receiver_t* receiver,
-                                          const uint8_t* data, size_t len,
-                                          uvws__received_t* received) {
-  const uvws__parser_t* parser = &receiver->parser;
+static UVWS__NOINLINE uvws__received_kind_t
+take_control(uvws__receiver_t* receiver, uint8_t* data, size_t len,
+             uvws__received_t* received) {
+  uvws__parser_t* parser = &receiver->parser;
+  uvws__unmask(parser, data, len);
   bool whole = parser->remaining == 0 && receiver->control_len == 0;
   if (!whole) {
     if (receiver->control == NULL)
@@ -352,7 +380,7 @@ static uvws__received_kind_t take_control(uvws__receiver_t* receiver,
 
 uvws__received_kind_t uvws__receive(uvws__receiver_t* receiver, uint8_t** at,
                                     size_t* left, uvws__received_t* received) {
-  memset(received, 0, sizeof(*received));
+  *received = (uvws__received_t){.failure = UVWS__OK};
   uvws__receiver_settle(receiver);
   if (receiver->control != NULL && receiver->control_len == 0) {
     uvws__free(receiver->control);

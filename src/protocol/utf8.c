@@ -118,7 +118,8 @@ bool uvws__utf8_feed_masked(uvws__utf8_t* utf8, uint8_t* data, size_t len,
   size_t blocks = blocks_in(data, len);
   if (!uvws__kernels()->unmask_text(data, blocks, uvws__mask_key(key, phase)))
     return false;
-  uvws__mask(data + blocks, data + blocks, len - blocks, key, phase);
+  uvws__mask(data + blocks, data + blocks, len - blocks, key,
+             (unsigned)(phase + blocks));
   size_t done = blocks - unfinished(data + blocks);
   return uvws__utf8_feed_bytes(utf8, data + done, len - done);
 }
