@@ -20,7 +20,10 @@
 
 /* Below, a copy is cheaper than a system call of its own. Together with its
  * header a smaller frame is one that the stream corks. */
-static const size_t DIRECT_MIN = 16 * 1024 - UVWS__FRAME_HEADER_MAX;
+static const size_t DIRECT_MIN = UVWS__CORK_PIECE - UVWS__FRAME_HEADER_MAX;
+
+/* From here on bytes that stay where they are are not copied at all. */
+static const size_t REFER_MIN = 16 * 1024;
 
 /* The last ping or pong that has to be remembered. */
 struct uvws__ping_s {
@@ -95,11 +98,12 @@ static int send_masked(uvws__conn_t* conn, const uvws__outgoing_t* out) {
   return 0;
 }
 
-static int send_large(uvws__conn_t* conn, const uvws__outgoing_t* out) {
+static int send_large(uvws__conn_t* conn, const uvws__outgoing_t* out,
+                      bool stays) {
   uint8_t header[UVWS__FRAME_HEADER_MAX];
   size_t size =
       uvws__frame_header_write(header, out->first_byte, out->len, NULL);
-  if (out->blob != NULL || out->borrowed)
+  if (stays)
     return uvws__stream_refer(conn->stream, header, size, out->bufs, out->n,
                               out->blob == NULL ? NULL : &uvws__blob_keeper,
                               out->blob, out->counts);
@@ -109,7 +113,9 @@ static int send_large(uvws__conn_t* conn, const uvws__outgoing_t* out) {
 }
 
 static int send_plain(uvws__conn_t* conn, const uvws__outgoing_t* out) {
-  if (out->len >= DIRECT_MIN) return send_large(conn, out);
+  bool stays = out->blob != NULL || out->borrowed;
+  if (out->len >= (stays ? REFER_MIN : DIRECT_MIN))
+    return send_large(conn, out, stays);
   size_t size = uvws__frame_header_size(out->len, false);
   uint8_t* room = reserve(conn, out, size);
   if (room == NULL) return UV_ENOMEM;

@@ -10,7 +10,8 @@
 #include "net/wheel.h"
 
 #define UVWS__READ_BUFFER (256 * 1024)
-#define UVWS__CORK_SIZE   (64 * 1024)
+#define UVWS__CORK_SIZE   (260 * 1024)
+#define UVWS__CORK_PIECE  (65 * 1024) /* a larger piece is not corked */
 #define UVWS__CORK_MARKS  2048
 #define UVWS__RANDOM_POOL 4096
 #define UVWS__RECORD_SIZE (16 * 1024)

@@ -31,7 +31,6 @@
  * close callback, which libuv calls after all other callbacks. */
 
 static const char tag;
-static const size_t CORK_PIECE = 16 * 1024; /* a larger piece is not corked */
 
 /* For more than 4 uv_write() allocates; where that fails it has counted a
  * request that never ends, and the loop neither (libuv issue 5012). */
@@ -297,7 +296,7 @@ static uint8_t* reserve(uvws__stream_t* stream, const uvws__mark_t* mark) {
   size_t head = (size_t)mark->head, body = (size_t)mark->body;
   uvws__cork_t* cork = &stream->loop->cork;
   uint8_t* room = NULL;
-  bool small = head <= CORK_PIECE && body <= CORK_PIECE - head;
+  bool small = head <= UVWS__CORK_PIECE && body <= UVWS__CORK_PIECE - head;
   if (cork->owner != NULL) {
     bool fits = small && cork->n_marks < UVWS__CORK_MARKS &&
                 sizeof(cork->bytes) - cork->len >= head + body;
