@@ -51,24 +51,54 @@ char* uvws__strndup(const char* s, size_t len) {
   return copy;
 }
 
-static const size_t SPARE_MAX = 256 * 1024;
+static const size_t SPARE_MIN = 16 * 1024; /* smaller ones are cheap anyway */
+static const size_t SPARE_MAX = 4 * 1024 * 1024;
+static const size_t SPARES_TOTAL = 16 * 1024 * 1024;
 
-void* uvws__spare_take(uvws__spare_t* spare, size_t least, size_t* size) {
-  if (spare == NULL || spare->size < least) return NULL;
-  void* block = spare->block;
-  *size = spare->size;
-  *spare = (uvws__spare_t){NULL, 0};
+static void* take_spare(uvws__spares_t* spares, unsigned i) {
+  void* block = spares->blocks[i].block;
+  spares->total -= spares->blocks[i].size;
+  spares->n--;
+  memmove(&spares->blocks[i], &spares->blocks[i + 1],
+          (spares->n - i) * sizeof(spares->blocks[0]));
+  if (spares->unused > spares->n) spares->unused = spares->n;
   return block;
 }
 
-void uvws__spare_give(uvws__spare_t* spare, void* block, size_t size) {
-  if (spare != NULL && block != NULL && size <= SPARE_MAX &&
-      size > spare->size) {
-    void* smaller = spare->block;
-    *spare = (uvws__spare_t){block, size};
-    block = smaller;
+/* The smallest that fits, and the newest of these, which is still in the
+ * cache. One that is much too large would be missed elsewhere. */
+void* uvws__spares_take(uvws__spares_t* spares, uint64_t least, size_t* size) {
+  unsigned best = UVWS__SPARES;
+  if (spares == NULL || least > SPARE_MAX) return NULL;
+  *size = 4 * (size_t)least + SPARE_MIN;
+  for (unsigned i = 0; i < spares->n; i++) {
+    if (spares->blocks[i].size < least || spares->blocks[i].size > *size)
+      continue;
+    best = i;
+    *size = spares->blocks[i].size;
   }
-  uvws__free(block);
+  return best == UVWS__SPARES ? NULL : take_spare(spares, best);
+}
+
+void uvws__spares_give(uvws__spares_t* spares, void* block, size_t size) {
+  if (spares == NULL || block == NULL || size < SPARE_MIN || size > SPARE_MAX) {
+    uvws__free(block);
+    return;
+  }
+  while (spares->n == UVWS__SPARES || spares->total > SPARES_TOTAL - size)
+    uvws__free(take_spare(spares, 0));
+  if (spares->n == 0 && spares->first != NULL) spares->first(spares);
+  spares->blocks[spares->n].block = block;
+  spares->blocks[spares->n].size = size;
+  spares->n++;
+  spares->total += size;
+}
+
+bool uvws__spares_trim(uvws__spares_t* spares) {
+  for (unsigned unused = spares->unused; unused > 0; unused--)
+    uvws__free(take_spare(spares, 0));
+  spares->unused = spares->n;
+  return spares->n > 0;
 }
 
 static bool fits(uint64_t n, uint64_t used, uint64_t max) {

@@ -25,19 +25,32 @@ void uvws__free(void* ptr); /* NULL is fine */
 /* A NUL-terminated copy of `len` bytes. */
 char* uvws__strndup(const char* s, size_t len);
 
-/* A block that nobody uses, kept for who needs one next: from message to
- * message the system's allocator would give its pages back and ask for them
- * again. Zeroed memory is an empty one; NULL keeps nothing. */
-typedef struct uvws__spare_s {
-  void* block;
-  size_t size;
-} uvws__spare_t;
+/* Large blocks that nobody uses, kept for whoever needs one next: from message
+ * to message the system's allocator would give their pages back and ask for
+ * them again. Zeroed memory has none. Instead of a pointer to one, NULL keeps
+ * nothing. */
+#define UVWS__SPARES 16
 
-/* The block, if it has `least` bytes; *size is what it has. Else NULL. */
-void* uvws__spare_take(uvws__spare_t* spare, size_t least, size_t* size);
+typedef struct uvws__spares_s {
+  struct {
+    void* block;
+    size_t size;
+  } blocks[UVWS__SPARES]; /* the oldest first */
+  unsigned n;
+  unsigned unused; /* so many were not needed since the last trim */
+  size_t total;    /* bytes */
+  void (*first)(struct uvws__spares_s* spares); /* there were none */
+} uvws__spares_t;
+
+/* A block of `least` bytes or some more; *size is what it has. NULL when there
+ * is none. */
+void* uvws__spares_take(uvws__spares_t* spares, uint64_t least, size_t* size);
 
 /* Frees a block, or keeps it. */
-void uvws__spare_give(uvws__spare_t* spare, void* block, size_t size);
+void uvws__spares_give(uvws__spares_t* spares, void* block, size_t size);
+
+/* Frees what was not needed since the last time; whether any is left. */
+bool uvws__spares_trim(uvws__spares_t* spares);
 
 /* What the connections of a server may use together; `max` 0 is no limit.
  * Zeroed memory is an unlimited one, and so is NULL. */

@@ -434,7 +434,7 @@ int uvws__conn_new(uvws_t* ws, uvws__role_t role, uvws__state_t state,
 
 int uvws__conn_enter(uvws__conn_t* conn) {
   int status = uvws__loop_enter(conn->ws->loop, &conn->loop);
-  if (status == 0) conn->receiver.spare = &conn->loop->spare;
+  if (status == 0) conn->receiver.spares = &conn->loop->spares;
   return status;
 }
 

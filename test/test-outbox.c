@@ -304,7 +304,7 @@ static void fail_writing(void) {
 }
 
 static void begin_episode(void) {
-  model.outbox = uvws__outbox_new();
+  model.outbox = uvws__outbox_new(NULL);
   assert_non_null(model.outbox);
   model.begin = model.settled = model.unsent = model.end = 0;
   model.n_kept = 0;

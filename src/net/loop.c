@@ -2,6 +2,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+#if defined(__linux__)
+#include <sys/random.h>
+#endif
 
 #include "alloc.h"
 
@@ -24,6 +27,7 @@
  * called when the handles are closed: no post is lost. */
 
 static const unsigned DEADLINES_PER_TURN = 256;
+static const uint32_t SPARES_KEPT = 2000;     /* ms, when they are not needed */
 static const uint64_t DAY = 24 * 3600 * 1000; /* any time would do: see above */
 
 static uv_once_t once = UV_ONCE_INIT;
@@ -154,6 +158,17 @@ void uvws__loop_set_deadline(uvws__loop_t* loop, uvws__deadline_t* deadline,
   arm_timer(loop);
 }
 
+static void on_trim(uvws__deadline_t* deadline) {
+  uvws__loop_t* loop = UVWS__CONTAINER_OF(deadline, uvws__loop_t, trim);
+  if (uvws__spares_trim(&loop->spares))
+    uvws__loop_set_deadline(loop, deadline, SPARES_KEPT);
+}
+
+static void on_first_spare(uvws__spares_t* spares) {
+  uvws__loop_t* loop = UVWS__CONTAINER_OF(spares, uvws__loop_t, spares);
+  uvws__loop_set_deadline(loop, &loop->trim, SPARES_KEPT);
+}
+
 void uvws__loop_hold(uvws__loop_t* loop) {
   if (loop->holds++ > 0) return;
   uv_ref((uv_handle_t*)&loop->timer);
@@ -164,10 +179,19 @@ void uvws__loop_unhold(uvws__loop_t* loop) {
   if (--loop->holds == 0) uv_unref((uv_handle_t*)&loop->timer);
 }
 
+/* uv_random() would ask for 256 bytes at a time. */
+static int fill_pool(uvws__loop_t* loop) {
+#if defined(__linux__)
+  if (getrandom(loop->random, sizeof(loop->random), 0) ==
+      (ssize_t)sizeof(loop->random))
+    return 0;
+#endif
+  return uv_random(NULL, NULL, loop->random, sizeof(loop->random), 0, NULL);
+}
+
 int uvws__loop_random(uvws__loop_t* loop, uint8_t* out, unsigned len) {
   if (loop->random_left < len) {
-    int status =
-        uv_random(NULL, NULL, loop->random, sizeof(loop->random), 0, NULL);
+    int status = fill_pool(loop);
     if (status != 0) return status;
     loop->random_left = sizeof(loop->random);
   }
@@ -237,7 +261,7 @@ static void on_handle_closed(uv_handle_t* handle) {
   /* The last user may still ask whose thread this is. */
   if (loop->left != NULL) loop->left(loop->left_arg);
   if (loop->pool != NULL) loop->free_pool(loop->pool);
-  uvws__free(loop->spare.block);
+  while (uvws__spares_trim(&loop->spares)) continue;
   uvws__free(loop);
 }
 
@@ -289,6 +313,8 @@ static int make(uv_loop_t* uv, uvws__loop_t** result) {
   loop->users = 1;
   loop->deferred_end = &loop->deferred;
   loop->posts_end = &loop->posts;
+  loop->spares.first = on_first_spare;
+  loop->trim.passed = on_trim;
   uvws__wheel_init(&loop->wheel, now_ms());
   loop->random_left = 0;
   loop->cork.owner = NULL;

@@ -9,7 +9,7 @@
 #include "alloc.h"
 #include "net/wheel.h"
 
-#define UVWS__READ_BUFFER (256 * 1024)
+#define UVWS__READ_BUFFER (512 * 1024)
 #define UVWS__CORK_SIZE   (260 * 1024)
 #define UVWS__CORK_PIECE  (65 * 1024) /* a larger piece is not corked */
 #define UVWS__CORK_MARKS  2048
@@ -69,8 +69,9 @@ typedef struct uvws__loop_s {
   uint64_t totals[6];        /* of src/stats.c: of those that are gone */
   struct uvws__pool_s* pool; /* of src/deflate.c, or NULL */
   void (*free_pool)(void* pool);
-  uvws__spare_t spare; /* buffer of a message being received */
-  void (*left)(void*); /* the last user's, once the handles are closed */
+  uvws__spares_t spares; /* buffers of messages, blocks of output */
+  uvws__deadline_t trim; /* of these */
+  void (*left)(void*);   /* the last user's, once the handles are closed */
   void* left_arg;
   uv_thread_t thread;
   bool thread_is_known; /* from the first callback on */

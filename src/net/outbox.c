@@ -18,19 +18,22 @@ struct uvws__chunk_s {
   const uint8_t* base;
   size_t start; /* [start, end) of base is still to be written */
   size_t end;
-  size_t capacity; /* of `bytes` */
+  size_t capacity;        /* of `bytes` */
+  uvws__spares_t* spares; /* where it goes in the end */
   const uvws__keeper_t* keeper;
   void* object; /* what base belongs to, when there is a keeper */
   uint8_t bytes[];
 };
 
-uvws__outbox_t* uvws__outbox_new(void) {
-  return uvws__calloc(1, sizeof(uvws__outbox_t));
+uvws__outbox_t* uvws__outbox_new(uvws__spares_t* spares) {
+  uvws__outbox_t* outbox = uvws__calloc(1, sizeof(*outbox));
+  if (outbox != NULL) outbox->spares = spares;
+  return outbox;
 }
 
 static void free_chunk(uvws__chunk_t* chunk) {
   if (chunk->keeper != NULL) chunk->keeper->unref(chunk->object);
-  uvws__free(chunk);
+  uvws__spares_give(chunk->spares, chunk, sizeof(*chunk) + chunk->capacity);
 }
 
 static void free_chunks(uvws__chunk_t* list) {
@@ -85,13 +88,21 @@ static void add_chunk(uvws__outbox_t* outbox, uvws__chunk_t* chunk) {
   if (outbox->unsent == NULL) outbox->unsent = chunk;
 }
 
-static uvws__chunk_t* new_chunk(size_t capacity) {
+static uvws__chunk_t* new_chunk(uvws__outbox_t* outbox, size_t capacity) {
   if (capacity > SIZE_MAX - sizeof(uvws__chunk_t)) return NULL;
-  uvws__chunk_t* chunk = uvws__malloc(sizeof(*chunk) + capacity);
+  size_t size = sizeof(uvws__chunk_t) + capacity;
+  uvws__chunk_t* chunk = NULL;
+  if (capacity >= CHUNK_MIN)
+    chunk = uvws__spares_take(outbox->spares, size, &size);
+  if (chunk == NULL) {
+    size = sizeof(*chunk) + capacity;
+    chunk = uvws__malloc(size);
+  }
   if (chunk == NULL) return NULL;
   memset(chunk, 0, sizeof(*chunk));
   chunk->base = chunk->bytes;
-  chunk->capacity = capacity;
+  chunk->capacity = size - sizeof(*chunk);
+  chunk->spares = outbox->spares;
   return chunk;
 }
 
@@ -101,7 +112,7 @@ static uint8_t* make_byte_room(uvws__outbox_t* outbox, size_t len, size_t min) {
   uvws__chunk_t* chunk = outbox->unsent == NULL ? NULL : outbox->last;
   if (chunk == NULL || chunk->base != chunk->bytes ||
       chunk->capacity - chunk->end < len) {
-    chunk = new_chunk(len > min ? len : min);
+    chunk = new_chunk(outbox, len > min ? len : min);
     if (chunk == NULL) return NULL;
     add_chunk(outbox, chunk);
   }
@@ -135,10 +146,11 @@ bool uvws__outbox_append(uvws__outbox_t* outbox, const uint8_t* bytes,
 
 /* A list of chunks that refer to the buffers; NULL when there is no memory for
  * all of them. */
-static uvws__chunk_t* new_references(const uv_buf_t* body, unsigned n) {
+static uvws__chunk_t* new_references(uvws__outbox_t* outbox,
+                                     const uv_buf_t* body, unsigned n) {
   uvws__chunk_t* list = NULL;
   while (n-- > 0) {
-    uvws__chunk_t* chunk = new_chunk(0);
+    uvws__chunk_t* chunk = new_chunk(outbox, 0);
     if (chunk == NULL) {
       free_chunks(list);
       return NULL;
@@ -155,7 +167,7 @@ bool uvws__outbox_refer(uvws__outbox_t* outbox, const uint8_t* head,
                         size_t head_len, const uv_buf_t* body, unsigned n,
                         const uvws__keeper_t* keeper, void* object,
                         uint64_t whole) {
-  uvws__chunk_t* list = new_references(body, n);
+  uvws__chunk_t* list = new_references(outbox, body, n);
   uint8_t* room = NULL;
   uint64_t body_len = 0;
   if (list != NULL && make_mark_room(outbox, 1))

@@ -13,6 +13,7 @@
 typedef struct uvws__chunk_s uvws__chunk_t;
 
 typedef struct uvws__outbox_s {
+  uvws__spares_t* spares; /* where blocks come from, or NULL */
   uvws__chunk_t* first;
   uvws__chunk_t* last;
   uvws__chunk_t* unsent; /* the first chunk that libuv does not have yet */
@@ -27,7 +28,7 @@ typedef struct uvws__outbox_s {
   uv_write_t write;
 } uvws__outbox_t;
 
-uvws__outbox_t* uvws__outbox_new(void);
+uvws__outbox_t* uvws__outbox_new(uvws__spares_t* spares);
 void uvws__outbox_free(uvws__outbox_t* outbox);
 
 /* Adds a piece. Contiguous room for all of its head + body bytes, or NULL. */

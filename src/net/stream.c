@@ -134,7 +134,8 @@ static int try_write(uvws__stream_t* stream, const uv_buf_t* bufs, unsigned n) {
 }
 
 static bool ensure_outbox(uvws__stream_t* stream) {
-  if (stream->outbox == NULL) stream->outbox = uvws__outbox_new();
+  if (stream->outbox == NULL)
+    stream->outbox = uvws__outbox_new(&stream->loop->spares);
   return stream->outbox != NULL;
 }
 

@@ -9,8 +9,8 @@
  * where it lies; the buffer exists only for messages that come in several
  * pieces. Its size follows the bytes received, never the length that a header
  * declares: at most max(64 KiB, bytes received) of it may be unused, so a peer
- * pays for memory with traffic. The loop's spare buffer, which is somebody's at
- * a time, may be larger.
+ * pays for memory with traffic. The loop's spare buffers, which are few, may be
+ * larger.
  *
  * Text is validated as its bytes come, so the first byte that cannot be UTF-8
  * fails the connection, wherever in a frame it stands.
@@ -26,6 +26,8 @@ static const size_t SLACK = 64 * 1024;
 static const size_t DIRECT_MIN = 16 * 1024; /* below, one copy is cheaper than
                                                a read that carries only this */
 static const size_t READ_AHEAD = 4 * 1024;
+static const size_t READ_MAX = 256 * 1024; /* so that the nearer caches still
+                                              have it when it is unmasked */
 
 void uvws__receiver_init(uvws__receiver_t* receiver, uvws__role_t role,
                          const uvws__limits_t* limits) {
@@ -40,7 +42,7 @@ static uvws__use_t use_of(const uvws__receiver_t* receiver) {
 
 static void drop_buffer(uvws__receiver_t* receiver) {
   uvws__budget_give(receiver->budget, receiver->capacity, use_of(receiver));
-  uvws__spare_give(receiver->spare, receiver->buffer, receiver->capacity);
+  uvws__spares_give(receiver->spares, receiver->buffer, receiver->capacity);
   receiver->buffer = NULL;
   receiver->len = receiver->capacity = 0;
   receiver->delivered = false;
@@ -82,13 +84,12 @@ static bool is_data(const uvws__parser_t* parser) {
   return parser->opcode <= UVWS__OP_BINARY;
 }
 
-static bool take_spare(uvws__receiver_t* receiver, size_t least) {
+static bool take_spare(uvws__receiver_t* receiver, uint64_t least) {
   size_t size;
-  if (receiver->buffer != NULL) return false;
-  uint8_t* buffer = uvws__spare_take(receiver->spare, least, &size);
+  uint8_t* buffer = uvws__spares_take(receiver->spares, least, &size);
   if (buffer == NULL) return false;
   if (!uvws__budget_allows(receiver->budget, size, use_of(receiver))) {
-    uvws__spare_give(receiver->spare, buffer, size);
+    uvws__spares_give(receiver->spares, buffer, size);
     return false;
   }
   uvws__budget_take(receiver->budget, size, use_of(receiver));
@@ -97,8 +98,13 @@ static bool take_spare(uvws__receiver_t* receiver, size_t least) {
   return true;
 }
 
-static uvws__failure_t resize(uvws__receiver_t* receiver, size_t capacity) {
-  if (take_spare(receiver, capacity)) return UVWS__OK;
+/* At least `capacity` bytes; the message, and what may be read behind it, would
+ * be at home in `whole`. */
+static uvws__failure_t resize(uvws__receiver_t* receiver, size_t capacity,
+                              uint64_t whole) {
+  if (receiver->buffer == NULL &&
+      (take_spare(receiver, whole) || take_spare(receiver, capacity)))
+    return UVWS__OK;
   size_t more = capacity - receiver->capacity;
   if (!uvws__budget_allows(receiver->budget, more, use_of(receiver)))
     return UVWS__FAIL_MEMORY_BUDGET;
@@ -122,9 +128,9 @@ static uvws__failure_t grow(uvws__receiver_t* receiver, size_t len) {
   size_t needed = receiver->len + len;
   uint64_t useful = parser->fin && !receiver->compressed
                         ? parser->remaining + READ_AHEAD
-                        : UINT64_MAX;
+                        : UINT64_MAX / 2;
   if (needed <= receiver->capacity) return UVWS__OK;
-  return resize(receiver, needed + spare(needed, useful));
+  return resize(receiver, needed + spare(needed, useful), needed + useful);
 }
 
 bool uvws__receiver_tail(uvws__receiver_t* receiver, uint8_t** tail,
@@ -134,13 +140,14 @@ bool uvws__receiver_tail(uvws__receiver_t* receiver, uint8_t** tail,
       receiver->in_chunks || receiver->compressed ||
       parser->remaining < DIRECT_MIN)
     return false;
+  uint64_t useful = parser->remaining + READ_AHEAD;
   if (receiver->capacity - receiver->len < DIRECT_MIN &&
-      resize(receiver, receiver->len + spare(receiver->len,
-                                             parser->remaining + READ_AHEAD)) !=
-          UVWS__OK)
+      resize(receiver, receiver->len + spare(receiver->len, useful),
+             receiver->len + useful) != UVWS__OK)
     return false;
   *tail = receiver->buffer + receiver->len;
   *room = receiver->capacity - receiver->len;
+  if (*room > READ_MAX) *room = READ_MAX;
   *wanted = *room;
   if (*wanted > parser->remaining) *wanted = (size_t)parser->remaining;
   if (*room > *wanted + READ_AHEAD) *room = *wanted + READ_AHEAD;

@@ -35,7 +35,7 @@ typedef struct uvws__receiver_s {
   size_t scratch_size;
   uint8_t* kept; /* compressed bytes that outlive the input they came in */
   uvws__budget_t* budget; /* of the buffer's memory, or NULL */
-  uvws__spare_t* spare;   /* a buffer for whoever needs one, or NULL */
+  uvws__spares_t* spares; /* buffers for whoever needs one, or NULL */
   /* Told of each frame's header; NULL when nobody asks. */
   void (*header)(struct uvws__receiver_s* receiver);
   /* The message being assembled; NULL while none needs to be. */
