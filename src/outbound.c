@@ -22,8 +22,10 @@
  * header a smaller frame is one that the stream corks. */
 static const size_t DIRECT_MIN = UVWS__CORK_PIECE - UVWS__FRAME_HEADER_MAX;
 
-/* From here on bytes that stay where they are are not copied at all. */
+/* From here on bytes that stay where they are are not copied at all; and from
+ * here on, what goes back as it came. */
 static const size_t REFER_MIN = 16 * 1024;
+static const size_t RETURN_MIN = 4 * 1024;
 
 /* The last ping or pong that has to be remembered. */
 struct uvws__ping_s {
@@ -98,24 +100,34 @@ static int send_masked(uvws__conn_t* conn, const uvws__outgoing_t* out) {
   return 0;
 }
 
-static int send_large(uvws__conn_t* conn, const uvws__outgoing_t* out,
-                      bool stays) {
+/* A frame whose bytes are sent from where they lie, if they can be: else false.
+ */
+static bool send_from_there(uvws__conn_t* conn, const uvws__outgoing_t* out,
+                            int* status) {
   uint8_t header[UVWS__FRAME_HEADER_MAX];
   size_t size =
       uvws__frame_header_write(header, out->first_byte, out->len, NULL);
-  if (stays)
-    return uvws__stream_refer(conn->stream, header, size, out->bufs, out->n,
-                              out->blob == NULL ? NULL : &uvws__blob_keeper,
-                              out->blob, out->counts);
-  return uvws__stream_send(conn->stream, header, size,
-                           (const uint8_t*)out->bufs->base, out->len,
-                           out->counts);
+  const uint8_t* data = out->n == 0 ? NULL : (uint8_t*)out->bufs->base;
+  *status = 0;
+  if (out->len >= REFER_MIN && (out->blob != NULL || out->borrowed))
+    *status = uvws__stream_refer(conn->stream, header, size, out->bufs, out->n,
+                                 out->blob == NULL ? NULL : &uvws__blob_keeper,
+                                 out->blob, out->counts);
+  else if (out->n == 1 && uvws__stream_send_input(conn->stream, header, size,
+                                                  data, out->len, out->counts))
+    return true;
+  else if (out->len >= DIRECT_MIN)
+    *status = uvws__stream_send(conn->stream, header, size, data, out->len,
+                                out->counts);
+  else
+    return false;
+  return true;
 }
 
 static int send_plain(uvws__conn_t* conn, const uvws__outgoing_t* out) {
-  bool stays = out->blob != NULL || out->borrowed;
-  if (out->len >= (stays ? REFER_MIN : DIRECT_MIN))
-    return send_large(conn, out, stays);
+  int status;
+  if (out->len >= RETURN_MIN && send_from_there(conn, out, &status))
+    return status;
   size_t size = uvws__frame_header_size(out->len, false);
   uint8_t* room = reserve(conn, out, size);
   if (room == NULL) return UV_ENOMEM;

@@ -199,8 +199,12 @@ static void append(void) {
     if (draw(3) == 0) marks[i] = recount(start);
   }
   starve();
-  if (!uvws__outbox_append(model.outbox, model.value + end, model.end - end,
-                           marks, n))
+  /* In two buffers, of which a part went elsewhere. */
+  size_t skip = end < 20 ? end : draw(20), cut = draw(model.end - end + skip);
+  uint8_t* from = model.value + end - skip;
+  uv_buf_t bufs[] = {{(char*)from, cut},
+                     {(char*)from + cut, model.end - end + skip - cut}};
+  if (!uvws__outbox_append(model.outbox, bufs, skip, model.end - end, marks, n))
     model.end = end;
   fail_in = 0;
 }

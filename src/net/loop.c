@@ -319,8 +319,10 @@ static int make(uv_loop_t* uv, uvws__loop_t** result) {
   loop->random_left = 0;
   loop->cork.owner = NULL;
   loop->cork.len = 0;
+  loop->cork.size = 0;
   loop->cork.body = 0;
   loop->cork.n_marks = 0;
+  loop->cork.n_bufs = 0;
   loop->gatherer = NULL;
   int status = init_handles(loop);
   if (status != 0) {

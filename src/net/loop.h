@@ -13,6 +13,7 @@
 #define UVWS__CORK_SIZE   (260 * 1024)
 #define UVWS__CORK_PIECE  (65 * 1024) /* a larger piece is not corked */
 #define UVWS__CORK_MARKS  2048
+#define UVWS__CORK_BUFS   64
 #define UVWS__RANDOM_POOL 4096
 #define UVWS__RECORD_SIZE (16 * 1024)
 #define UVWS__RECORDS     5 /* that leave in one write */
@@ -39,13 +40,16 @@ typedef struct uvws__mark_s {
   uint64_t whole;
 } uvws__mark_t;
 
-/* Small frames of one socket that leave in one write. */
+/* Frames of one socket that leave in one write. */
 typedef struct uvws__cork_s {
   struct uvws__stream_s* owner;
-  size_t len;
+  size_t len;    /* of `bytes` */
+  size_t size;   /* of all that is to leave */
   uint64_t body; /* the sum over the marks */
   unsigned n_marks;
+  unsigned n_bufs;
   uvws__mark_t marks[UVWS__CORK_MARKS];
+  uv_buf_t bufs[UVWS__CORK_BUFS]; /* in `bytes` and in the loop's read buffer */
   uint8_t bytes[UVWS__CORK_SIZE];
 } uvws__cork_t;
 
@@ -75,6 +79,7 @@ typedef struct uvws__loop_s {
   void* left_arg;
   uv_thread_t thread;
   bool thread_is_known; /* from the first callback on */
+  bool reading; /* inside a read callback: the read buffer stays as it is */
   uvws__wheel_t wheel;
   unsigned random_left;
   uint8_t random[UVWS__RANDOM_POOL];

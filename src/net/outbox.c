@@ -131,13 +131,18 @@ uint8_t* uvws__outbox_reserve(uvws__outbox_t* outbox,
   return room;
 }
 
-bool uvws__outbox_append(uvws__outbox_t* outbox, const uint8_t* bytes,
-                         size_t len, const uvws__mark_t* marks,
+bool uvws__outbox_append(uvws__outbox_t* outbox, const uv_buf_t* bufs,
+                         size_t skip, size_t len, const uvws__mark_t* marks,
                          unsigned n_marks) {
   if (!make_mark_room(outbox, n_marks)) return false;
   uint8_t* room = make_byte_room(outbox, len, CHUNK_MIN);
   if (room == NULL) return false;
-  memcpy(room, bytes, len);
+  for (uint8_t* end = room + len; room < end; bufs++) {
+    size_t past = skip < bufs->len ? skip : bufs->len;
+    memcpy(room, bufs->base + past, bufs->len - past);
+    room += bufs->len - past;
+    skip -= past;
+  }
   memcpy(outbox->marks + outbox->first_mark + outbox->n_marks, marks,
          n_marks * sizeof(*marks));
   outbox->n_marks += n_marks;

@@ -41,9 +41,10 @@ bool uvws__outbox_refer(uvws__outbox_t* outbox, const uint8_t* head,
                         const uvws__keeper_t* keeper, void* object,
                         uint64_t whole);
 
-/* Adds a copy of bytes that were marked elsewhere. */
-bool uvws__outbox_append(uvws__outbox_t* outbox, const uint8_t* bytes,
-                         size_t len, const uvws__mark_t* marks,
+/* Adds a copy of `len` bytes that were marked elsewhere: what the buffers have
+ * behind the first `skip`. */
+bool uvws__outbox_append(uvws__outbox_t* outbox, const uv_buf_t* bufs,
+                         size_t skip, size_t len, const uvws__mark_t* marks,
                          unsigned n_marks);
 
 /* Takes `bytes` off the front of an array of marks: *first and *n move on.

@@ -144,8 +144,10 @@ static void start_write(uvws__stream_t* stream);
 static void empty_cork(uvws__cork_t* cork) {
   cork->owner = NULL;
   cork->len = 0;
+  cork->size = 0;
   cork->body = 0;
   cork->n_marks = 0;
+  cork->n_bufs = 0;
 }
 
 /* The rest of a cork of which the kernel took `taken` bytes. */
@@ -155,10 +157,10 @@ static void spill_cork(uvws__stream_t* stream, size_t taken) {
   stream->unreported +=
       uvws__marks_take(cork->marks, &first, &cork->n_marks, taken);
   if (!ensure_outbox(stream) ||
-      !uvws__outbox_append(stream->outbox, cork->bytes + taken,
-                           cork->len - taken, cork->marks + first,
+      !uvws__outbox_append(stream->outbox, cork->bufs, taken,
+                           cork->size - taken, cork->marks + first,
                            cork->n_marks)) {
-    stream->lost += cork->len - taken;
+    stream->lost += cork->size - taken;
     uvws__stream_fail_writing(stream, UV_ENOMEM);
   }
 }
@@ -167,13 +169,12 @@ static void flush_cork(uvws__loop_t* loop) {
   uvws__cork_t* cork = &loop->cork;
   uvws__stream_t* stream = cork->owner;
   if (stream == NULL) return;
-  uv_buf_t buf = uv_buf_init((char*)cork->bytes, (unsigned)cork->len);
-  int taken = try_write(stream, &buf, 1);
+  int taken = try_write(stream, cork->bufs, cork->n_bufs);
   if (taken == UV_EAGAIN) taken = 0;
   if (taken < 0) {
-    stream->lost += cork->len;
+    stream->lost += cork->size;
     uvws__stream_fail_writing(stream, taken);
-  } else if ((size_t)taken == cork->len)
+  } else if ((size_t)taken == cork->size)
     stream->unreported += cork->body;
   else
     spill_cork(stream, (size_t)taken);
@@ -185,15 +186,35 @@ static void flush_own_cork(uvws__stream_t* stream) {
   if (stream->loop->cork.owner == stream) flush_cork(stream->loop);
 }
 
+/* The next `len` of the cork's own bytes leave, too. */
+static void cork_bytes(uvws__cork_t* cork, size_t len) {
+  char* at = (char*)cork->bytes + cork->len;
+  uv_buf_t* last = &cork->bufs[cork->n_bufs - 1];
+  cork->len += len;
+  if (cork->n_bufs > 0 && last->base + last->len == at)
+    last->len += len;
+  else
+    cork->bufs[cork->n_bufs++] = uv_buf_init(at, (unsigned)len);
+}
+
 static uint8_t* reserve_in_cork(uvws__stream_t* stream,
                                 const uvws__mark_t* mark) {
   uvws__cork_t* cork = &stream->loop->cork;
   uint8_t* room = cork->bytes + cork->len;
+  size_t len = (size_t)(mark->head + mark->body);
+  cork_bytes(cork, len);
   cork->owner = stream;
-  cork->len += (size_t)(mark->head + mark->body);
+  cork->size += len;
   cork->body += mark->body + mark->whole;
   cork->marks[cork->n_marks++] = *mark;
   return room;
+}
+
+/* Whether there is room for as many bytes, and two more buffers. */
+static bool cork_has_room(const uvws__cork_t* cork, size_t len) {
+  return cork->n_marks < UVWS__CORK_MARKS &&
+         cork->n_bufs + 2 <= UVWS__CORK_BUFS &&
+         len <= UVWS__CORK_SIZE - cork->size;
 }
 
 /* ---- output: the outbox ---- */
@@ -299,8 +320,7 @@ static uint8_t* reserve(uvws__stream_t* stream, const uvws__mark_t* mark) {
   uint8_t* room = NULL;
   bool small = head <= UVWS__CORK_PIECE && body <= UVWS__CORK_PIECE - head;
   if (cork->owner != NULL) {
-    bool fits = small && cork->n_marks < UVWS__CORK_MARKS &&
-                sizeof(cork->bytes) - cork->len >= head + body;
+    bool fits = small && cork_has_room(cork, head + body);
     /* Then it has no outbox, and its turn is to end. */
     if (cork->owner == stream && fits) {
       stream->queued += (uint64_t)head + body;
@@ -343,6 +363,32 @@ uint8_t* uvws__stream_reserve_whole(uvws__stream_t* stream, size_t size,
 static uvws__mark_t mark_of(size_t head, uint64_t body, uint64_t whole) {
   return whole == 0 ? (uvws__mark_t){head, body, 0}
                     : (uvws__mark_t){head + body, 0, whole};
+}
+
+bool uvws__stream_send_input(uvws__stream_t* stream, const uint8_t* head,
+                             size_t head_len, const uint8_t* body,
+                             size_t body_len, uint64_t whole) {
+  uvws__loop_t* loop = stream->loop;
+  uvws__cork_t* cork = &loop->cork;
+  if (!loop->reading || (uintptr_t)body < (uintptr_t)loop->read_buffer ||
+      (uintptr_t)body >= (uintptr_t)loop->read_buffer + UVWS__READ_BUFFER)
+    return false;
+  if (stream->outbox != NULL || stream->write_status != 0 ||
+      head_len + body_len > UVWS__CORK_SIZE)
+    return false;
+  if (cork->owner != NULL &&
+      (cork->owner != stream || !cork_has_room(cork, head_len + body_len)))
+    flush_cork(loop);
+  if (stream->outbox != NULL || stream->write_status != 0) return false;
+  uvws__mark_t mark = {head_len, 0, 0};
+  memcpy(reserve_in_cork(stream, &mark), head, head_len);
+  cork->bufs[cork->n_bufs++] = uv_buf_init((char*)body, (unsigned)body_len);
+  cork->size += body_len;
+  cork->marks[cork->n_marks - 1] = mark_of(head_len, body_len, whole);
+  cork->body += whole == 0 ? body_len : whole;
+  stream->queued += (uint64_t)head_len + body_len;
+  uvws__loop_defer(loop, &stream->turn);
+  return true;
 }
 
 /* Memory for what the kernel may leave is found before it is given anything: a
@@ -427,7 +473,7 @@ uint64_t uvws__stream_queue_size(const uvws__stream_t* stream) {
   if (stream->secure != NULL && stream->outbox != NULL &&
       stream->write_status == 0)
     size -= uvws__secure_done(stream->secure);
-  if (stream->loop->cork.owner == stream) size += stream->loop->cork.len;
+  if (stream->loop->cork.owner == stream) size += stream->loop->cork.size;
   return size;
 }
 
@@ -530,11 +576,13 @@ static void on_read(uv_stream_t* handle, ssize_t n, const uv_buf_t* buf) {
 
 void uvws__stream_input(uvws__stream_t* stream, uint8_t* data, size_t len) {
   uvws__loop_t* loop = stream->loop;
+  loop->reading = stream->secure == NULL;
   if (stream->secure != NULL)
     uvws__secure_read(stream->secure, data, len);
   else
     uvws__stream_deliver(stream, data, len);
   flush_cork(loop);
+  loop->reading = false;
 }
 
 int uvws__stream_read_handle(uvws__stream_t* stream) {
