@@ -197,8 +197,8 @@ static void cork_bytes(uvws__cork_t* cork, size_t len) {
     cork->bufs[cork->n_bufs++] = uv_buf_init(at, (unsigned)len);
 }
 
-static uint8_t* reserve_in_cork(uvws__stream_t* stream,
-                                const uvws__mark_t* mark) {
+static inline uint8_t* reserve_in_cork(uvws__stream_t* stream,
+                                       const uvws__mark_t* mark) {
   uvws__cork_t* cork = &stream->loop->cork;
   uint8_t* room = cork->bytes + cork->len;
   size_t len = (size_t)(mark->head + mark->body);

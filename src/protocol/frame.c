@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "alloc.h"
-#include "protocol/mask.h"
 
 /* The parser holds no payload: it is a filter that finds the frames in a stream
  * of bytes cut anywhere. Whatever lies whole in the input is parsed there; only
@@ -181,10 +180,4 @@ uvws__parsed_t uvws__parse_header(uvws__parser_t* parser, uint8_t** at,
   *at += size;
   *left -= size;
   return UVWS__PARSED_HEADER;
-}
-
-void uvws__unmask(uvws__parser_t* parser, uint8_t* payload, size_t len) {
-  if (!uvws__is_masked(parser)) return;
-  uvws__mask(payload, payload, len, parser->mask, parser->phase);
-  uvws__move_phase(parser, len);
 }

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "protocol/failure.h"
+#include "protocol/mask.h"
 
 /* Our own role; the peer has the other one. */
 typedef enum { UVWS__CLIENT, UVWS__SERVER } uvws__role_t;
@@ -98,10 +99,15 @@ static inline bool uvws__is_masked(const uvws__parser_t* parser) {
 /* RFC 6455, 5.3: octet i is XORed with octet i mod 4 of the key. Whoever does
  * that himself for `len` bytes of payload, from the key's octet `phase` on,
  * moves the phase. */
-void uvws__unmask(uvws__parser_t* parser, uint8_t* payload, size_t len);
-
 static inline void uvws__move_phase(uvws__parser_t* parser, size_t len) {
   parser->phase = (uint8_t)((parser->phase + len) & 3);
+}
+
+static inline void uvws__unmask(uvws__parser_t* parser, uint8_t* payload,
+                                size_t len) {
+  if (!uvws__is_masked(parser)) return;
+  uvws__mask(payload, payload, len, parser->mask, parser->phase);
+  uvws__move_phase(parser, len);
 }
 
 #endif /* UVWS_SRC_PROTOCOL_FRAME_H_ */

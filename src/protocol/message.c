@@ -211,9 +211,10 @@ static uvws__received_kind_t take_chunk(uvws__receiver_t* receiver,
 }
 
 /* A part of a message, as its sender had it. */
-static uvws__received_kind_t take_plain(uvws__receiver_t* receiver,
-                                        const uint8_t* data, size_t len,
-                                        bool last, uvws__received_t* received) {
+static inline uvws__received_kind_t take_plain(uvws__receiver_t* receiver,
+                                               const uint8_t* data, size_t len,
+                                               bool last,
+                                               uvws__received_t* received) {
   receiver->received += len;
   if (receiver->in_chunks)
     return take_chunk(receiver, data, len, last, received);
