@@ -50,15 +50,21 @@ static message_t* take_first(session_t* session) {
   return message;
 }
 
-static int send_first(struct lws* wsi, session_t* session) {
-  if (session->first == NULL) return 0;
+static bool send_first(struct lws* wsi, session_t* session) {
   message_t* message = take_first(session);
   int written = lws_write(wsi, message->bytes + LWS_PRE, message->len,
                           message->binary ? LWS_WRITE_BINARY : LWS_WRITE_TEXT);
   bool sent = written >= (int)message->len;
   free(message);
+  return sent;
+}
+
+/* As many as the socket takes, not one for each turn of the loop. */
+static int send_all(struct lws* wsi, session_t* session) {
+  while (session->first != NULL && !lws_send_pipe_choked(wsi))
+    if (!send_first(wsi, session)) return -1;
   if (session->first != NULL) lws_callback_on_writable(wsi);
-  return sent ? 0 : -1;
+  return 0;
 }
 
 static int on_event(struct lws* wsi, enum lws_callback_reasons event,
@@ -70,7 +76,7 @@ static int on_event(struct lws* wsi, enum lws_callback_reasons event,
       session->end = &session->first;
       return 0;
     case LWS_CALLBACK_RECEIVE: receive(wsi, session, in, len); return 0;
-    case LWS_CALLBACK_SERVER_WRITEABLE: return send_first(wsi, session);
+    case LWS_CALLBACK_SERVER_WRITEABLE: return send_all(wsi, session);
     case LWS_CALLBACK_CLOSED:
       free(session->under_way);
       while (session->first != NULL) free(take_first(session));
@@ -90,6 +96,8 @@ int main(int argc, char** argv) {
                                            .protocols = protocols,
                                            .gid = (gid_t)-1,
                                            .uid = (uid_t)-1};
+  /* By default it reads, and lets the kernel keep, 4 KiB at a time. */
+  info.pt_serv_buf_size = 65536;
   /* With IPv6 it would not keep to the address, and listen on all. */
   info.options =
       LWS_SERVER_OPTION_EXPLICIT_VHOSTS | LWS_SERVER_OPTION_DISABLE_IPV6;

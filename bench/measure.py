@@ -88,6 +88,26 @@ class Wsload:
         return result
 
 
+class Load:
+    """Our own load generator, load.c, of a build's `bin`."""
+
+    def __init__(self, bin):
+        self.program = os.path.join(bin, "load")
+        if not os.path.exists(self.program):
+            die(f"no {self.program}")
+
+    def load(self, server, *options, cpu=LOAD_CPU):
+        command = [self.program, "--port", str(server.port), "--pid",
+                   str(server.pid)]
+        done = subprocess.run(
+            on_cpu(cpu, command + [str(option) for option in options]),
+            stdout=subprocess.PIPE, text=True, timeout=300)
+        if done.returncode:
+            die(f"the load on {server.command[0]} has failed: "
+                + " ".join(str(option) for option in options))
+        return json.loads(done.stdout)
+
+
 class Server:
     """A server that runs inside a `with`."""
 
@@ -128,3 +148,16 @@ class Server:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+
+def negotiated(port):
+    """"TLSv1.2, SUITE, group GROUP" with OpenSSL as the client."""
+    done = subprocess.run(
+        ["openssl", "s_client", "-connect", f"127.0.0.1:{port}"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, errors="replace", timeout=20)
+    suite = re.search(r"New, (\S+), Cipher is (\S+)", done.stdout)
+    group = re.search(r"Server Temp Key: (.*)", done.stdout)
+    if not suite:
+        die("no TLS: " + done.stdout[-200:])
+    return f"{suite[1]}, {suite[2]}, {group[1] if group else '-'}"

@@ -1,14 +1,17 @@
 /* The bare libuv TCP echo: what the same reads and writes cost with no protocol
  * in between.
  *
- *   raw-echo PORT     prints "listening on 127.0.0.1:PORT" */
+ *   raw-echo [PORT [BYTES]]     prints "listening on 127.0.0.1:PORT"
+ *
+ * BYTES is what it reads at most at once, 65536 if not given. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <uv.h>
 
-static char buffer[65536];
+static char* buffer;
+static size_t buffer_size = 65536;
 
 static void on_close(uv_handle_t* handle) {
   free(handle);
@@ -17,7 +20,7 @@ static void on_close(uv_handle_t* handle) {
 static void on_alloc(uv_handle_t* handle, size_t suggested, uv_buf_t* buf) {
   (void)handle;
   (void)suggested;
-  *buf = uv_buf_init(buffer, sizeof(buffer));
+  *buf = uv_buf_init(buffer, (unsigned)buffer_size);
 }
 
 static void on_write(uv_write_t* write, int status) {
@@ -59,6 +62,9 @@ int main(int argc, char** argv) {
   uv_tcp_t server;
   uv_signal_t signal;
   uv_loop_t* loop = uv_default_loop();
+  if (argc > 2) buffer_size = strtoul(argv[2], NULL, 10);
+  buffer = malloc(buffer_size);
+  if (buffer == NULL) return 1;
   uv_ip4_addr("127.0.0.1", argc > 1 ? atoi(argv[1]) : 0, &addr);
   uv_tcp_init(loop, &server);
   uv_tcp_bind(&server, (const struct sockaddr*)&addr, 0);
