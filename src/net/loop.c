@@ -126,10 +126,14 @@ void uvws__loop_undefer(uvws__loop_t* loop, uvws__deferred_t* deferred) {
 
 static void on_timer(uv_timer_t* timer);
 
-static void arm_timer(uvws__loop_t* loop) {
-  uint64_t now = now_ms(), at = now + DAY;
+static bool is_armed(const uvws__loop_t* loop, uint64_t at) {
+  return uv_is_active((const uv_handle_t*)&loop->timer) && loop->timer_at <= at;
+}
+
+static void arm_timer(uvws__loop_t* loop, uint64_t now) {
+  uint64_t at = now + DAY;
   if (!uvws__wheel_next(&loop->wheel, &at) && loop->holds == 0) return;
-  if (uv_is_active((uv_handle_t*)&loop->timer) && loop->timer_at <= at) return;
+  if (is_armed(loop, at)) return;
   loop->timer_at = at;
   /* libuv counts from the loop's cached time, which may lie behind ours: the
    * timer then fires early, finds nothing due and is set again. */
@@ -145,7 +149,7 @@ static void on_timer(uv_timer_t* timer) {
     if (deadline == NULL) break;
     deadline->passed(deadline);
   }
-  if (loop->users > 0) arm_timer(loop);
+  if (loop->users > 0) arm_timer(loop, now);
 }
 
 void uvws__loop_set_deadline(uvws__loop_t* loop, uvws__deadline_t* deadline,
@@ -154,8 +158,11 @@ void uvws__loop_set_deadline(uvws__loop_t* loop, uvws__deadline_t* deadline,
     uvws__wheel_cancel(deadline);
     return;
   }
-  uvws__wheel_set(&loop->wheel, deadline, now_ms() + ms);
-  arm_timer(loop);
+  uint64_t now = now_ms(), at = now + ms;
+  uvws__wheel_set(&loop->wheel, deadline, at);
+  /* To find the earliest deadline the wheel is looked through: not for one
+   * that comes after what the timer waits for. */
+  if (!is_armed(loop, at)) arm_timer(loop, now);
 }
 
 static void on_trim(uvws__deadline_t* deadline) {
@@ -172,7 +179,7 @@ static void on_first_spare(uvws__spares_t* spares) {
 void uvws__loop_hold(uvws__loop_t* loop) {
   if (loop->holds++ > 0) return;
   uv_ref((uv_handle_t*)&loop->timer);
-  arm_timer(loop);
+  arm_timer(loop, now_ms());
 }
 
 void uvws__loop_unhold(uvws__loop_t* loop) {
