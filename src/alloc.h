@@ -19,6 +19,7 @@
 /* All return NULL when there is no memory, or when the size overflows. */
 void* uvws__malloc(size_t size);
 void* uvws__calloc(size_t count, size_t size);
+void* uvws__zalloc(size_t size); /* zeroed: for what comes and goes often */
 void* uvws__realloc(void* ptr, size_t size);
 void uvws__free(void* ptr); /* NULL is fine */
 

@@ -411,7 +411,7 @@ static void leave(uvws__conn_t* conn) {
 
 int uvws__conn_new(uvws_t* ws, uvws__role_t role, uvws__state_t state,
                    uvws__settings_t* settings, uvws__conn_t** result) {
-  uvws__conn_t* conn = uvws__calloc(1, sizeof(*conn));
+  uvws__conn_t* conn = uvws__zalloc(sizeof(*conn));
   if (conn == NULL) return UV_ENOMEM;
   conn->opening = uvws__opening_new(conn);
   if (conn->opening == NULL) {

@@ -20,7 +20,7 @@ static void on_deferred(uvws__deferred_t* deferred) {
 }
 
 uvws__opening_t* uvws__opening_new(uvws__conn_t* conn) {
-  uvws__opening_t* opening = uvws__calloc(1, sizeof(*opening));
+  uvws__opening_t* opening = uvws__zalloc(sizeof(*opening));
   if (opening == NULL) return NULL;
   opening->conn = conn;
   opening->deferred.run = on_deferred;

@@ -304,7 +304,7 @@ static int prepare_stream(const uvws__server_t* server, uvws__stream_t* stream,
 int uvws__request_begin(uvws__server_t* server, uvws__stream_t* stream,
                         const uvws__gift_t* gift) {
   const uvws__settings_t* settings = server->settings;
-  uvws_request_t* request = uvws__calloc(1, sizeof(*request));
+  uvws_request_t* request = uvws__zalloc(sizeof(*request));
   if (request == NULL) return UV_ENOMEM;
   request->head = uvws__head_new(UVWS__HEAD_REQUEST, settings->max_head,
                                  settings->max_headers);

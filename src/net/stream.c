@@ -40,9 +40,8 @@ static void on_turn_end(uvws__deferred_t* deferred);
 
 uvws__stream_t* uvws__stream_make(uvws__loop_t* loop, size_t handle_size) {
   size_t size = offsetof(uvws__stream_t, own) + handle_size;
-  uvws__stream_t* stream = uvws__malloc(size);
+  uvws__stream_t* stream = uvws__zalloc(size);
   if (stream == NULL) return NULL;
-  memset(stream, 0, size);
   stream->tag = &tag;
   stream->loop = loop;
   stream->turn.run = on_turn_end;

@@ -287,7 +287,7 @@ static bool is_interim(const uvws__head_t* head) {
 
 uvws__head_t* uvws__head_new(uvws__head_kind_t kind, size_t max_bytes,
                              unsigned max_fields) {
-  uvws__head_t* head = uvws__calloc(1, sizeof(*head));
+  uvws__head_t* head = uvws__zalloc(sizeof(*head));
   if (head == NULL) return NULL;
   head->kind = kind;
   head->max_bytes = max_bytes;
