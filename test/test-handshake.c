@@ -652,6 +652,35 @@ static void test_accept_key(void** state) {
   assert_false(uvws__accept_key(KEY "=", accept));
 }
 
+/* RFC 4648, 10, and each of the 64 digits. */
+static void test_base64(void** state) {
+  static const struct {
+    const char* data;
+    const char* text;
+  } cases[] = {
+      {"", ""},
+      {"f", "Zg=="},
+      {"fo", "Zm8="},
+      {"foo", "Zm9v"},
+      {"foob", "Zm9vYg=="},
+      {"fooba", "Zm9vYmE="},
+      {"foobar", "Zm9vYmFy"},
+      {"\x00\x10\x83\x10\x51\x87\x20\x92\x8b\x30\xd3\x8f\x41\x14\x93\x51"
+       "\x55\x97\x61\x96\x9b\x71\xd7\x9f\x82\x18\xa3\x92\x59\xa7\xa2\x9a"
+       "\xab\xb2\xdb\xaf\xc3\x1c\xb3\xd3\x5d\xb7\xe3\x9e\xbb\xf3\xdf\xbf",
+       "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"},
+  };
+  char text[UVWS__BASE64_SIZE(48)];
+
+  (void)state;
+  for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    const size_t len = strlen(cases[i].text) == 64 ? 48 : strlen(cases[i].data);
+
+    uvws__base64_encode(text, cases[i].data, len);
+    assert_string_equal(text, cases[i].text);
+  }
+}
+
 static unsigned until_failure;
 
 static void* failing_malloc(size_t size) {
@@ -741,6 +770,7 @@ int main(void) {
       cmocka_unit_test(test_field_is_allowed),
       cmocka_unit_test(test_protocols_are_valid),
       cmocka_unit_test(test_accept_key),
+      cmocka_unit_test(test_base64),
       cmocka_unit_test(test_no_memory),
       cmocka_unit_test(test_failures),
       cmocka_unit_test(test_every_failure_was_seen),
