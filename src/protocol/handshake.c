@@ -9,7 +9,6 @@
 #include "protocol/handshake.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "alloc.h"
@@ -150,17 +149,40 @@ typedef struct authority_s {
 
 /* RFC 3986, 3.2.2: what an address in brackets and what a name may have. */
 #define ADDRESS_SET "0123456789abcdefABCDEF:."
-#define NAME_SET               \
-  "abcdefghijklmnopqrstuvwxyz" \
-  "ABCDEFGHIJKLMNOPQRSTUVWXYZ" \
-  "0123456789-._~!$&'()*+,;=%"
+#define NAME_MARKS  "-._~!$&'()*+,;=%"
+
+static bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
+
+static bool is_name_char(char c) {
+  return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+         (c != '\0' && strchr(NAME_MARKS, c) != NULL);
+}
+
+static size_t name_length(const char* s) {
+  size_t len = 0;
+
+  while (is_name_char(s[len])) len++;
+  return len;
+}
 
 static size_t host_length(const char* s) {
   size_t len;
 
-  if (*s != '[') return strspn(s, NAME_SET);
+  if (*s != '[') return name_length(s);
   len = 1 + strspn(s + 1, ADDRESS_SET);
   return len > 1 && s[len] == ']' ? len + 1 : 0;
+}
+
+/* *port stays as it is when there are no digits. */
+static bool parse_port(const char* s, long* port) {
+  long value = 0;
+
+  if (*s == '\0') return true;
+  for (; is_digit(*s) && value <= 65535; s++) value = value * 10 + (*s - '0');
+  *port = value;
+  return *s == '\0' && value <= 65535;
 }
 
 /* uri-host [ ":" port ], where the host is not empty. */
@@ -171,10 +193,7 @@ static bool parse_authority(const char* s, long default_port,
   if (authority->host.len == 0) return false;
   s += authority->host.len;
   if (*s == '\0') return true;
-  if (*s++ != ':') return false;
-  if (s[strspn(s, "0123456789")] != '\0') return false;
-  if (*s != '\0') authority->port = strtol(s, NULL, 10);
-  return authority->port <= 65535;
+  return *s == ':' && parse_port(s + 1, &authority->port);
 }
 
 static bool host_is_valid(const uvws__head_t* head) {

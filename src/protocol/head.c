@@ -53,7 +53,7 @@ typedef enum byte_class_e {
 
 typedef struct entry_s {
   size_t name;
-  size_t value;
+  size_t value; /* right behind the NUL of the name */
 } entry_t;
 
 struct uvws__head_s {
@@ -107,16 +107,19 @@ static const unsigned char next_place[PLACE_COUNT][CLASS_COUNT] = {
     [END_LF] = {[LF] = END},
 };
 
+/* ASCII from NUL to DEL, 16 to the line: the classes by their numbers. */
+static const char ascii_classes[] =
+    "0000000006200100" /* HTAB, LF, CR */
+    "0000000000000000"
+    "5454444455445445"  /*  !"#$%&'()*+,-./ */
+    "4444444444355555"  /* 0123456789:;<=>? */
+    "5444444444444444"  /* @ABCDEFGHIJKLMNO */
+    "4444444444455544"  /* PQRSTUVWXYZ[\]^_ */
+    "4444444444444444"  /* `abcdefghijklmno */
+    "4444444444454540"; /* pqrstuvwxyz{|}~  */
+
 static byte_class_t class_of(uint8_t c) {
-  switch (c) {
-    case '\r': return CR;
-    case '\n': return LF;
-    case ':': return COLON;
-    case '\t': return OTHER;
-  }
-  if (uvws__is_tchar(c)) return TCHAR;
-  if (c >= 0x80) return OTHER;
-  return c >= ' ' && c != 0x7f ? ASCII : CONTROL;
+  return c < 0x80 ? (byte_class_t)(ascii_classes[c] - '0') : OTHER;
 }
 
 /* RFC 8446, 5.1: a record with an alert or of a handshake, where HTTP should
@@ -130,25 +133,33 @@ static bool is_tls(place_t place, uint8_t c) {
  * there, or when the next byte is at fault: then *failure is set. */
 static size_t scan(uvws__head_t* head, const uint8_t* data, size_t len,
                    uvws__failure_t* failure) {
+  const size_t left = head->max_bytes - head->n_bytes;
+  const size_t end = len < left ? len : left;
+  place_t place = head->place;
+  const unsigned char* next = next_place[place];
   size_t n = 0;
 
-  for (; n < len && head->place != END; n++) {
-    const place_t from = head->place;
-    const place_t to = next_place[from][class_of(data[n])];
+  for (; n < end && place != END; n++) {
+    const place_t to = next[class_of(data[n])];
 
-    if (head->n_bytes == head->max_bytes) {
-      *failure = UVWS__FAIL_HTTP_HEAD_SIZE;
-    } else if (to == NOWHERE) {
-      *failure = is_tls(from, data[n]) ? UVWS__FAIL_TLS_UNEXPECTED
-                                       : UVWS__FAIL_HTTP_SYNTAX;
-    } else if (from == LINE_START && to == NAME &&
-               head->n_lines++ == head->max_fields) {
-      *failure = UVWS__FAIL_HTTP_HEADER_COUNT;
+    /* Most bytes change nothing: that is asked first. */
+    if (to == place) continue;
+    if (to == NOWHERE) {
+      *failure = is_tls(place, data[n]) ? UVWS__FAIL_TLS_UNEXPECTED
+                                        : UVWS__FAIL_HTTP_SYNTAX;
+      break;
     }
-    if (*failure != UVWS__OK) break;
-    head->n_bytes++;
-    head->place = to;
+    if (to == NAME && head->n_lines++ == head->max_fields) {
+      *failure = UVWS__FAIL_HTTP_HEADER_COUNT;
+      break;
+    }
+    place = to;
+    next = next_place[place];
   }
+  if (n == left && n < len && place != END)
+    *failure = UVWS__FAIL_HTTP_HEAD_SIZE;
+  head->place = place;
+  head->n_bytes += n;
   return n;
 }
 
@@ -350,14 +361,21 @@ uvws__field_t uvws__head_field_at(const uvws__head_t* head, unsigned index) {
   return (uvws__field_t){head->text + entry.name, head->text + entry.value};
 }
 
+static size_t name_length(entry_t entry) {
+  return entry.value - entry.name - 1;
+}
+
 const char* uvws__head_field(const uvws__head_t* head, const char* name,
                              unsigned* index) {
-  for (unsigned i = index != NULL ? *index : 0; i < head->n_entries; i++) {
-    const uvws__field_t field = uvws__head_field_at(head, i);
+  const size_t len = strlen(name);
 
-    if (uvws__equals_nocase(field.name, strlen(field.name), name)) {
+  for (unsigned i = index != NULL ? *index : 0; i < head->n_entries; i++) {
+    const entry_t entry = head->entries[i];
+
+    if (name_length(entry) == len &&
+        uvws__matches_nocase(head->text + entry.name, name, len)) {
       if (index != NULL) *index = i + 1;
-      return field.value;
+      return head->text + entry.value;
     }
   }
   if (index != NULL) *index = head->n_entries;

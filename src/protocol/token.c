@@ -36,7 +36,7 @@ static char lower(char c) {
 
 bool uvws__matches_nocase(const char* a, const char* b, size_t len) {
   for (size_t i = 0; i < len; i++)
-    if (lower(a[i]) != lower(b[i])) return false;
+    if (a[i] != b[i] && lower(a[i]) != lower(b[i])) return false;
   return true;
 }
 
