@@ -190,7 +190,8 @@ int uvws__fields_read(const uvws_header_t* headers, unsigned n,
                       uvws__field_t** fields) {
   *fields = NULL;
   if (headers == NULL && n > 0) return UV_EINVAL;
-  *fields = uvws__calloc(n + 1, sizeof(**fields));
+  if (n == 0) return 0;
+  *fields = uvws__calloc(n, sizeof(**fields));
   if (*fields == NULL) return UV_ENOMEM;
   for (unsigned i = 0; i < n; i++) {
     (*fields)[i] = (uvws__field_t){headers[i].name, headers[i].value};

@@ -1,4 +1,3 @@
-#include <stdio.h>
 #include <string.h>
 
 #include "alloc.h"
@@ -390,10 +389,14 @@ static char* make_url(const uvws_request_t* request) {
   const char* scheme = secure ? "wss://" : "ws://";
   const char* host = uvws__head_field(request->head, "Host", NULL);
   const char* target = uvws__handshake_resource(request->head);
-  size_t size = strlen(scheme) + strlen(host) + strlen(target) + 1;
-  char* url = uvws__malloc(size);
-  if (url != NULL) snprintf(url, size, "%s%s%s", scheme, host, target);
-  return url;
+  uvws__text_t url = {NULL, 0};
+  do {
+    uvws__put_string(&url, scheme);
+    uvws__put_string(&url, host);
+    uvws__put_string(&url, target);
+    uvws__put(&url, "", 1);
+  } while (uvws__compose_again(&url));
+  return url.data;
 }
 
 /* Everything that may fail, the last step queueing the 101 itself. */
