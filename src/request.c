@@ -420,7 +420,7 @@ static int prepare(uvws_request_t* request,
 static void hand_over(uvws_request_t* request, uvws__conn_t* conn) {
   uvws__stream_t* stream = request->stream;
   /* Nothing may be read before `open` has come, at the end of the turn. */
-  uvws__stream_read_stop(stream);
+  uvws__stream_read_pause(stream);
   conn->server = request->server;
   conn->receiver.budget = &request->server->budget;
   conn->http_status = 101;

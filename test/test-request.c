@@ -328,6 +328,41 @@ static void test_a_request_may_be_accepted_later(void** state) {
                       "open text(one) text(two) text(three) close(1000 clean)");
 }
 
+static void accept_now(uv_async_t* async) {
+  server_accept(&server, later.request);
+  uv_close((uv_handle_t*)async, NULL);
+}
+
+/* One poll reports first what has the request accepted, and then what the
+ * client did. */
+static void test_what_comes_in_the_turn_of_an_accept_comes_after_open(
+    void** state) {
+  static const char* const logs[] = {"open text(hi) close(1000 clean)",
+                                     "open error(EOF) close(1006)"};
+  uint8_t bytes[64];
+  size_t len = make_frame(bytes, 0x81, "hi", 2, true);
+  (void)state;
+  len += make_frame(bytes + len, 0x88, "\x03\xe8", 2, true);
+  for (unsigned i = 0; i < COUNT_OF(logs); i++) {
+    uv_async_t async;
+    server_start(&server, NULL);
+    later_init();
+    dial(&raw, kept_request);
+    test_run_until(&later.came);
+    turns(3);
+    uv_async_init(test_loop, &async, accept_now);
+    uv_async_send(&async);
+    if (i == 0)
+      raw_send(&raw, bytes, len);
+    else
+      raw_shutdown(&raw);
+    while (server.gone == 0) turns(1);
+    uv_close((uv_handle_t*)&later.timer, NULL);
+    server_end();
+    assert_string_equal(server.peers[0].log, logs[i]);
+  }
+}
+
 static void leave_undecided(uvws_server_t* to, uvws_request_t* request) {
   (void)to;
   (void)request;
@@ -526,6 +561,7 @@ int main(void) {
       TEST(test_a_refused_decision_leaves_the_request),
       TEST(test_a_request_may_be_rejected_later),
       TEST(test_a_request_may_be_accepted_later),
+      TEST(test_what_comes_in_the_turn_of_an_accept_comes_after_open),
       TEST(test_without_an_abort_handler_undecided_is_500),
       TEST(test_a_client_that_leaves_aborts_its_request),
       TEST(test_the_server_may_be_closed_over_a_bad_record),

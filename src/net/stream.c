@@ -536,7 +536,9 @@ static void on_alloc(uv_handle_t* handle, size_t suggested, uv_buf_t* buf) {
   uint8_t* base = stream->loop->read_buffer;
   size_t len = UVWS__READ_BUFFER;
   (void)suggested;
-  if (stream->secure == NULL)
+  if (!stream->reading)
+    len = 0;
+  else if (stream->secure == NULL)
     (void)uvws__stream_place(stream, &base, &len, NULL);
   buf->base = (char*)base;
   buf->len = len;
@@ -565,6 +567,10 @@ void uvws__stream_deliver(uvws__stream_t* stream, uint8_t* data, size_t len) {
 static void on_read(uv_stream_t* handle, ssize_t n, const uv_buf_t* buf) {
   uvws__stream_t* stream = handle->data;
   if (n == 0) return;
+  if (!stream->reading) { /* paused: what came will be reported again */
+    uv_read_stop(handle);
+    return;
+  }
   if (n > 0) {
     uvws__stream_input(stream, (uint8_t*)buf->base, (size_t)n);
     return;
@@ -589,7 +595,8 @@ int uvws__stream_read_handle(uvws__stream_t* stream) {
     uvws__loop_defer(stream->loop, &stream->early->deferred);
     return 0;
   }
-  return uv_read_start(stream->uv.stream, on_alloc, on_read);
+  int status = uv_read_start(stream->uv.stream, on_alloc, on_read);
+  return status == UV_EALREADY ? 0 : status; /* it was paused */
 }
 
 int uvws__stream_read_start(uvws__stream_t* stream) {
@@ -604,6 +611,10 @@ int uvws__stream_read_start(uvws__stream_t* stream) {
 void uvws__stream_read_stop(uvws__stream_t* stream) {
   if (!stream->reading) return;
   uv_read_stop(stream->uv.stream);
+  stream->reading = false;
+}
+
+void uvws__stream_read_pause(uvws__stream_t* stream) {
   stream->reading = false;
 }
 

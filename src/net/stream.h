@@ -88,6 +88,10 @@ void uvws__stream_own(uvws__stream_t* stream,
 int uvws__stream_read_start(uvws__stream_t* stream);
 void uvws__stream_read_stop(uvws__stream_t* stream);
 
+/* The same for what is left of a turn: libuv learns of it only when something
+ * comes, and so does not change what it polls for twice. */
+void uvws__stream_read_pause(uvws__stream_t* stream);
+
 /* Queues one piece of output: `head` uncounted bytes, then `body` counted ones.
  * Returns where the caller must write all of them before he calls anything
  * else; NULL, and nothing is queued, when there is no memory. It leaves when
