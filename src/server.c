@@ -109,8 +109,16 @@ static int give_away(uvws__server_t* server, uvws__stream_t* stream) {
   return 0;
 }
 
+/* Saves a system call for each connection but the first. */
+static void tune(uvws__listening_t* listening, uvws__stream_t* stream) {
+  const uvws__tcp_settings_t* settings = &listening->server->tcp;
+  if (!listening->has_accepted)
+    listening->passes_on = uvws__listener_passed_on(stream, settings);
+  listening->has_accepted = true;
+  if (!listening->passes_on) uvws__stream_tune(stream, settings);
+}
+
 static int serve(uvws__server_t* server, uvws__stream_t* stream) {
-  uvws__stream_tune(stream, &server->tcp);
   return SERVER_EMITS(server, connection)
              ? give_away(server, stream)
              : uvws__request_begin(server, stream, NULL);
@@ -125,7 +133,10 @@ static void accept_one(uvws__listening_t* listening) {
   if (stream != NULL) {
     server->connections++;
     listening->has_waiting = status != 0;
-    if (status == 0) status = serve(server, stream);
+    if (status == 0) {
+      tune(listening, stream);
+      status = serve(server, stream);
+    }
     if (status != 0) orphan(server, stream);
   }
   if (status == 0) return;
@@ -262,7 +273,8 @@ int uvws_listen(uvws_server_t* server, const struct sockaddr* addr,
   int status = add_listening(server, &listening);
   if (status != 0) return status;
   status = uvws__listener_tcp(listening->server->loop, addr, flags, backlog,
-                              &listener_events, listening, &listening->stream);
+                              &listening->server->tcp, &listener_events,
+                              listening, &listening->stream);
   listening->is_listening_tcp = status == 0;
   return check_listening(listening, status);
 }

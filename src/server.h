@@ -17,7 +17,9 @@ typedef struct uvws__listening_s {
   uvws__server_t* server;
   uvws__stream_t* stream;
   bool is_listening_tcp;
-  bool has_waiting; /* a connection that was not accepted yet */
+  bool has_waiting;  /* a connection that was not accepted yet */
+  bool has_accepted; /* and so knows the next */
+  bool passes_on;    /* the TCP settings, to those that it accepts */
 } uvws__listening_t;
 
 struct uvws__server_s {

@@ -3,6 +3,8 @@
 #ifndef _WIN32
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #endif
@@ -60,6 +62,7 @@ static int reuse_port(uv_tcp_t* tcp, int family) {
 
 int uvws__listener_tcp(uvws__loop_t* loop, const struct sockaddr* addr,
                        unsigned flags, int backlog,
+                       const uvws__tcp_settings_t* settings,
                        const uvws__stream_events_t* events, void* owner,
                        uvws__stream_t** listener) {
   *listener = NULL;
@@ -70,6 +73,8 @@ int uvws__listener_tcp(uvws__loop_t* loop, const struct sockaddr* addr,
   if (status == 0)
     status =
         uv_tcp_bind((*listener)->uv.tcp, addr, flags & ~UVWS__LISTEN_REUSEPORT);
+  /* Before it listens: what it passes on is settled when a client connects. */
+  if (status == 0) uvws__stream_tune(*listener, settings);
   return listen_on(*listener, status, backlog, events, owner);
 }
 
@@ -95,12 +100,29 @@ int uvws__listener_accept(uvws__stream_t* listener, uvws__stream_t** stream) {
 }
 
 #ifdef _WIN32
+bool uvws__listener_passed_on(const uvws__stream_t* stream,
+                              const uvws__tcp_settings_t* settings) {
+  (void)stream;
+  (void)settings;
+  return false;
+}
+
 int uvws__stream_duplicate(const uvws__stream_t* stream, uv_os_sock_t* fd) {
   (void)stream;
   (void)fd;
   return UV_ENOTSUP;
 }
 #else
+bool uvws__listener_passed_on(const uvws__stream_t* stream,
+                              const uvws__tcp_settings_t* settings) {
+  uv_os_fd_t fd;
+  int nodelay = 0;
+  socklen_t len = sizeof(nodelay);
+  return settings->keepalive == 0 && uv_fileno(stream->uv.handle, &fd) == 0 &&
+         getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &nodelay, &len) == 0 &&
+         (nodelay != 0) == settings->nodelay;
+}
+
 int uvws__stream_duplicate(const uvws__stream_t* stream, uv_os_sock_t* fd) {
   uv_os_fd_t own;
   int status = uv_fileno(stream->uv.handle, &own);

@@ -10,6 +10,7 @@
  * wait for it, hears only `closed`. */
 int uvws__listener_tcp(uvws__loop_t* loop, const struct sockaddr* addr,
                        unsigned flags, int backlog,
+                       const uvws__tcp_settings_t* settings,
                        const uvws__stream_events_t* events, void* owner,
                        uvws__stream_t** listener);
 int uvws__listener_pipe(uvws__loop_t* loop, const char* name, int backlog,
@@ -23,6 +24,11 @@ int uvws__listener_pipe(uvws__loop_t* loop, const char* name, int backlog,
  * it. On failure *stream may still be set, owned by nobody: the caller closes
  * it. */
 int uvws__listener_accept(uvws__stream_t* listener, uvws__stream_t** stream);
+
+/* Whether an accepted stream has the settings already: Linux, like others, has
+ * a listening socket pass on most options, but nobody promises it. */
+bool uvws__listener_passed_on(const uvws__stream_t* stream,
+                              const uvws__tcp_settings_t* settings);
 
 /* A connected stream's descriptor once more, for another loop. */
 int uvws__stream_duplicate(const uvws__stream_t* stream, uv_os_sock_t* fd);
