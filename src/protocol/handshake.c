@@ -497,9 +497,9 @@ uvws__text_t uvws__handshake_response(const uvws__head_t* request,
   if (!uvws__accept_key(first(request, "Sec-WebSocket-Key"), accept))
     return text;
   do {
-    uvws__put_string(&text, "HTTP/1.1 101 Switching Protocols" UVWS__CRLF);
-    uvws__put_field(&text, "Upgrade", "websocket");
-    uvws__put_field(&text, "Connection", "Upgrade");
+    uvws__put_string(&text, "HTTP/1.1 101 Switching Protocols" UVWS__CRLF
+                            "Upgrade: websocket" UVWS__CRLF
+                            "Connection: Upgrade" UVWS__CRLF);
     uvws__put_field(&text, "Sec-WebSocket-Accept", accept);
     uvws__put_optional(&text, "Sec-WebSocket-Protocol", protocol);
     uvws__put_optional(&text, "Sec-WebSocket-Extensions", extensions);

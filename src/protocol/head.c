@@ -361,8 +361,13 @@ uvws__field_t uvws__head_field_at(const uvws__head_t* head, unsigned index) {
   return (uvws__field_t){head->text + entry.name, head->text + entry.value};
 }
 
-static size_t name_length(entry_t entry) {
-  return entry.value - entry.name - 1;
+/* Most write a name as it was defined: that is the quicker question. */
+static bool is_named(const uvws__head_t* head, entry_t entry, const char* name,
+                     size_t len) {
+  const char* own = head->text + entry.name;
+
+  return entry.value - entry.name - 1 == len &&
+         (memcmp(own, name, len) == 0 || uvws__matches_nocase(own, name, len));
 }
 
 const char* uvws__head_field(const uvws__head_t* head, const char* name,
@@ -370,13 +375,9 @@ const char* uvws__head_field(const uvws__head_t* head, const char* name,
   const size_t len = strlen(name);
 
   for (unsigned i = index != NULL ? *index : 0; i < head->n_entries; i++) {
-    const entry_t entry = head->entries[i];
-
-    if (name_length(entry) == len &&
-        uvws__matches_nocase(head->text + entry.name, name, len)) {
-      if (index != NULL) *index = i + 1;
-      return head->text + entry.value;
-    }
+    if (!is_named(head, head->entries[i], name, len)) continue;
+    if (index != NULL) *index = i + 1;
+    return head->text + head->entries[i].value;
   }
   if (index != NULL) *index = head->n_entries;
   return NULL;
