@@ -296,7 +296,7 @@ struct uvws_s {
   uint8_t binary_type;
   uint8_t unreferenced;
   uint8_t reserved_bytes[5];
-  void* reserved[4];
+  void* reserved[1];
 };
 
 /** Flags of uvws_options_t. */
