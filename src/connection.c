@@ -7,6 +7,7 @@
 #include "error.h"
 #include "flow.h"
 #include "inbound.h"
+#include "lending.h"
 #include "liveness.h"
 #include "opening.h"
 #include "outbound.h"
@@ -195,8 +196,8 @@ static void set_deadline(uvws__conn_t* conn, uint32_t ms) {
 static bool on_alloc(uvws__stream_t* stream, uint8_t** base, size_t* len,
                      size_t* wanted) {
   uvws__conn_t* conn = stream->owner;
-  return conn->state == UVWS__STATE_OPEN &&
-         uvws__receiver_tail(&conn->receiver, base, len, wanted);
+  return conn->state == UVWS__STATE_OPEN && conn->receiver != NULL &&
+         uvws__receiver_tail(conn->receiver, base, len, wanted);
 }
 
 static bool is_shared(const uvws__loop_t* loop, const uint8_t* data) {
@@ -205,7 +206,7 @@ static bool is_shared(const uvws__loop_t* loop, const uint8_t* data) {
 
 static void on_read(uvws__stream_t* stream, uint8_t* data, size_t len) {
   uvws__conn_t* conn = stream->owner;
-  uint64_t frames = conn->receiver.frames;
+  uint64_t frames = uvws__lending_frames(conn);
   if (conn->state == UVWS__STATE_UPGRADING) {
     size_t used = uvws__opening_receive(conn->opening, data, len);
     data += used;
@@ -217,9 +218,9 @@ static void on_read(uvws__stream_t* stream, uint8_t* data, size_t len) {
   }
   conn->bytes_received += len;
   uvws__liveness_heard(conn, len);
-  if (!is_shared(conn->loop, data) && len > conn->receiver.parser.remaining) {
+  if (!is_shared(conn->loop, data) && len > conn->receiver->parser.remaining) {
     /* Read straight into the message, and beyond its end. */
-    size_t wanted = (size_t)conn->receiver.parser.remaining;
+    size_t wanted = (size_t)conn->receiver->parser.remaining;
     size_t beyond = len - wanted;
     memcpy(conn->loop->read_buffer, data + wanted, beyond);
     uvws__conn_receive(conn, data, wanted);
@@ -227,7 +228,8 @@ static void on_read(uvws__stream_t* stream, uint8_t* data, size_t len) {
     len = beyond;
   }
   uvws__conn_receive(conn, data, len);
-  if (conn->receiver.frames != frames) uvws__liveness_heard(conn, UVWS__TINY);
+  if (uvws__lending_frames(conn) != frames)
+    uvws__liveness_heard(conn, UVWS__TINY);
 }
 
 static void on_ended(uvws__stream_t* stream, int status) {
@@ -342,15 +344,19 @@ static void await_end(uvws__conn_t* conn) {
     set_deadline(conn, conn->settings->close_timeout);
 }
 
+static void discard(uvws__conn_t* conn) {
+  if (conn->receiver != NULL) uvws__receiver_discard(conn->receiver);
+}
+
 static void stop_messages(uvws__conn_t* conn) {
-  uvws__receiver_discard(&conn->receiver);
+  discard(conn);
   await_end(conn);
 }
 
 /* RFC 6455, 7.1.1: the server closes the TCP connection first, the client waits
  * for that; whoever fails the connection (7.1.7) does not wait to be told. */
 static void linger(uvws__conn_t* conn) {
-  uvws__receiver_discard(&conn->receiver);
+  discard(conn);
   bool half_close = conn->is_server || conn->status != 0;
   await_end(conn);
   uvws__stream_linger(conn->stream, half_close, conn->settings->max_discard);
@@ -398,8 +404,8 @@ static void on_left(void* arg) {
 static void leave(uvws__conn_t* conn) {
   uvws__loop_t* loop = conn->loop;
   uvws__stats_add_to_loop(conn);
+  uvws__lending_drop(conn);
   uvws__deflate_end(conn);
-  uvws__receiver_clear(&conn->receiver);
   *conn->link = conn->next;
   if (conn->next != NULL) conn->next->link = conn->link;
   conn->link = NULL;
@@ -408,6 +414,10 @@ static void leave(uvws__conn_t* conn) {
 }
 
 /* ---- beginning and end ---- */
+
+uvws__budget_t* uvws__conn_budget(const uvws__conn_t* conn) {
+  return conn->server == NULL ? NULL : &conn->server->budget;
+}
 
 int uvws__conn_new(uvws_t* ws, uvws__role_t role, uvws__state_t state,
                    uvws__settings_t* settings, uvws__conn_t** result) {
@@ -425,22 +435,16 @@ int uvws__conn_new(uvws_t* ws, uvws__role_t role, uvws__state_t state,
   conn->deadline.passed = on_deadline;
   uvws__flow_init(conn);
   uvws__liveness_init(conn);
-  uvws__receiver_init(&conn->receiver, role, &conn->settings->limits);
-  conn->receiver.in_chunks = EMITS(ws, chunk);
-  if (EMITS(ws, trace)) conn->receiver.header = uvws__stats_trace_header;
   *result = conn;
   return 0;
 }
 
 int uvws__conn_enter(uvws__conn_t* conn) {
-  int status = uvws__loop_enter(conn->ws->loop, &conn->loop);
-  if (status == 0) conn->receiver.spares = &conn->loop->spares;
-  return status;
+  return uvws__loop_enter(conn->ws->loop, &conn->loop);
 }
 
 static void free_conn(uvws__conn_t* conn) {
   uvws__opening_free(conn->opening);
-  uvws__receiver_clear(&conn->receiver);
   uvws__flow_free(conn);
   uvws__settings_unref(conn->settings);
   uvws__free(conn->ping);

@@ -55,6 +55,7 @@ struct uvws__conn_s {
   struct uvws__ping_s* ping;       /* the last one sent, unanswered */
   struct uvws__pong_s* pong;       /* waits for the one before to be sent */
   uint64_t pong_end;               /* where that ends in the stream */
+  uvws__receiver_t* receiver;      /* lent, while a message is under way */
   uvws__conn_t* next;              /* among the loop's */
   uvws__conn_t** link;
   char* url;
@@ -109,14 +110,13 @@ struct uvws__conn_s {
 
   /* stats.c */
   uint64_t bytes_received;
-  uint64_t bytes_before; /* of the stream's: the handshake's, once open */
-  uint64_t bytes_sent;   /* once the stream is closing */
+  uint64_t frames_received; /* but for those that `receiver` counts */
+  uint64_t bytes_before;    /* of the stream's: the handshake's, once open */
+  uint64_t bytes_sent;      /* once the stream is closing */
   uint64_t messages_received;
   uint64_t messages_sent;
   uint64_t frames_sent;
   uint64_t rtt;
-
-  uvws__receiver_t receiver;
 };
 
 /* What made an event happen. */
@@ -149,6 +149,9 @@ void uvws__conn_await_handshake(uvws__conn_t* conn);
 
 /* The stream is the connection's from now on. */
 void uvws__conn_take_stream(uvws__conn_t* conn, uvws__stream_t* stream);
+
+/* Its server's, or NULL. */
+uvws__budget_t* uvws__conn_budget(const uvws__conn_t* conn);
 
 /* The one way to change the state; `cause` may be NULL. */
 void uvws__conn_event(uvws__conn_t* conn, uvws__event_t event,

@@ -4,6 +4,7 @@
 
 #include "alloc.h"
 #include "blob.h"
+#include "lending.h"
 
 /* A stream of zlib is taken from the loop's pool when a message begins. Without
  * context takeover it goes back when the message ends; with it the connection
@@ -51,7 +52,8 @@ struct uvws__deflate_s {
   bool stale;   /* the context has what the peer has not seen */
   uvws__deflater_t* deflater;
   uvws__inflater_t* inflater;
-  size_t charged; /* to the server's budget, for the deflater */
+  size_t charged;    /* to the server's budget, for the deflater */
+  uint64_t inflated; /* the receiver's, while it is not lent */
   uvws__deadline_t idle;
 };
 
@@ -163,7 +165,7 @@ static void give_inflater(uvws__loop_t* loop, unsigned bits,
 /* ---- what a connection keeps ---- */
 
 static uvws__budget_t* budget_of(const struct uvws__deflate_s* deflate) {
-  return deflate->conn->receiver.budget;
+  return uvws__conn_budget(deflate->conn);
 }
 
 /* Whether the server can afford that the deflater stays for a while. */
@@ -200,12 +202,8 @@ static void note_use(struct uvws__deflate_s* deflate) {
 
 /* ---- in ---- */
 
-static uvws__conn_t* conn_of(uvws__receiver_t* receiver) {
-  return UVWS__CONTAINER_OF(receiver, uvws__conn_t, receiver);
-}
-
 static uvws__failure_t begin_message(uvws__receiver_t* receiver) {
-  uvws__conn_t* conn = conn_of(receiver);
+  uvws__conn_t* conn = uvws__lending_conn(receiver);
   struct uvws__deflate_s* deflate = conn->deflate;
   size_t size = uvws__inflater_size(deflate->inflate_bits);
   receiver->inflater = deflate->inflater;
@@ -228,7 +226,7 @@ static void drop_inflater(struct uvws__deflate_s* deflate,
 }
 
 static void end_message(uvws__receiver_t* receiver) {
-  struct uvws__deflate_s* deflate = conn_of(receiver)->deflate;
+  struct uvws__deflate_s* deflate = uvws__lending_conn(receiver)->deflate;
   if (deflate->keeps_inflater)
     deflate->inflater = receiver->inflater;
   else
@@ -237,6 +235,22 @@ static void end_message(uvws__receiver_t* receiver) {
 }
 
 static const uvws__inflating_t inflating = {begin_message, end_message};
+
+void uvws__deflate_equip(uvws__conn_t* conn) {
+  struct uvws__pool_s* pool = conn->loop->pool;
+  conn->receiver->inflating = &inflating;
+  conn->receiver->scratch = pool->inflated;
+  conn->receiver->scratch_size = sizeof(pool->inflated);
+  conn->receiver->parser.allows_rsv1 = true;
+  conn->receiver->inflated = conn->deflate->inflated;
+}
+
+void uvws__deflate_strip(uvws__conn_t* conn) {
+  conn->deflate->inflated = conn->receiver->inflated;
+  conn->receiver->inflating = NULL;
+  conn->receiver->parser.allows_rsv1 = false;
+  conn->receiver->inflated = 0;
+}
 
 /* ---- out ---- */
 
@@ -413,10 +427,6 @@ static bool begin(uvws__conn_t* conn, const uvws__deflate_params_t* params) {
                                      : params->server_no_context_takeover);
   deflate->idle.passed = on_idle;
   conn->deflate = deflate;
-  conn->receiver.inflating = &inflating;
-  conn->receiver.scratch = pool->inflated;
-  conn->receiver.scratch_size = sizeof(pool->inflated);
-  conn->receiver.parser.allows_rsv1 = true;
   return true;
 }
 
@@ -447,7 +457,6 @@ uvws__failure_t uvws__deflate_take_answer(uvws__conn_t* conn,
 void uvws__deflate_end(uvws__conn_t* conn) {
   struct uvws__deflate_s* deflate = conn->deflate;
   if (deflate == NULL) return;
-  uvws__receiver_clear(&conn->receiver);
   drop_deflater(deflate);
   if (deflate->inflater != NULL) drop_inflater(deflate, deflate->inflater);
   uvws__wheel_cancel(&deflate->idle);

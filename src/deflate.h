@@ -29,6 +29,11 @@ bool uvws__deflate_accept(uvws__conn_t* conn, const uvws__head_t* request);
 uvws__failure_t uvws__deflate_take_answer(uvws__conn_t* conn,
                                           const char* value);
 
+/* The connection's receiver, which it was just lent, learns to inflate; and
+ * forgets that before it goes back. */
+void uvws__deflate_equip(uvws__conn_t* conn);
+void uvws__deflate_strip(uvws__conn_t* conn);
+
 /* The connection leaves the loop: what it holds goes back. */
 void uvws__deflate_end(uvws__conn_t* conn);
 

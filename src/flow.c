@@ -40,12 +40,8 @@ void uvws__flow_free(uvws__conn_t* conn) {
 
 /* ---- out ---- */
 
-static uvws__budget_t* budget_of(const uvws__conn_t* conn) {
-  return conn->server == NULL ? NULL : &conn->server->budget;
-}
-
 static void charge(uvws__conn_t* conn, uint64_t waiting) {
-  uvws__budget_t* budget = budget_of(conn);
+  uvws__budget_t* budget = uvws__conn_budget(conn);
   uint64_t before = conn->charged;
   conn->charged = waiting;
   if (waiting == before) return;
@@ -63,12 +59,12 @@ static uint64_t waiting_in(const uvws__conn_t* conn) {
 
 static bool has_room(const uvws__conn_t* conn, uint64_t len) {
   bool is_slow = conn->stream->outbox != NULL;
-  return uvws__budget_allows(budget_of(conn), len,
+  return uvws__budget_allows(uvws__conn_budget(conn), len,
                              is_slow ? UVWS__FOR_SLOW : UVWS__FOR_ANY);
 }
 
 uint64_t uvws__flow_most(const uvws__conn_t* conn) {
-  const uvws__budget_t* budget = budget_of(conn);
+  const uvws__budget_t* budget = uvws__conn_budget(conn);
   return budget == NULL || budget->max == 0 ? UINT64_MAX : budget->max;
 }
 
@@ -204,7 +200,7 @@ void uvws__flow_end(uvws__conn_t* conn) {
 
 void uvws__flow_hold(uvws__conn_t* conn, const uint8_t* data, size_t len) {
   struct uvws__held_s* held = conn->held;
-  uvws__receiver_settle(&conn->receiver);
+  if (conn->receiver != NULL) uvws__receiver_settle(conn->receiver);
   if (len == 0) return;
   if (held != NULL) { /* these are its own last bytes */
     held->start = held->len - len;
@@ -234,7 +230,7 @@ static void on_resume(uvws__deferred_t* deferred) {
       uvws__free(held);
       conn->held = NULL;
     }
-  } else if (conn->receiver.has_more) {
+  } else if (conn->receiver != NULL && conn->receiver->has_more) {
     uvws__conn_receive(conn, NULL, 0);
   }
   if (conn->read_stopped || conn->paused ||

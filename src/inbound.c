@@ -5,6 +5,7 @@
 #include "alloc.h"
 #include "blob.h"
 #include "flow.h"
+#include "lending.h"
 #include "liveness.h"
 #include "outbound.h"
 
@@ -67,7 +68,7 @@ static void on_message(uvws__conn_t* conn, const uvws__received_t* received) {
       .message = {.type = received->type,
                   .data = (const char*)received->data,
                   .len = received->len},
-      .receiver = received->buffered ? &conn->receiver : NULL,
+      .receiver = received->buffered ? conn->receiver : NULL,
   };
   conn->messages_received++;
   uvws__liveness_active(conn);
@@ -132,9 +133,9 @@ static void check_pings(uvws__conn_t* conn) {
 
 /* What was complete before the limit was passed has been delivered. */
 static void check_fragments(uvws__conn_t* conn) {
-  uint32_t n = conn->receiver.tiny;
+  uint32_t n = conn->receiver->tiny;
   if (n == 0) return;
-  conn->receiver.tiny = 0;
+  conn->receiver->tiny = 0;
   check_rate(conn, &conn->fragments, n, conn->settings->max_fragment_rate,
              UVWS__FAIL_FRAGMENT_RATE);
 }
@@ -142,10 +143,10 @@ static void check_fragments(uvws__conn_t* conn) {
 /* A read of 64 KiB may inflate to 64 MiB, and libuv reads again at once: the
  * loop's other sockets would wait for all of it. */
 static void pause_if_enough(uvws__conn_t* conn) {
-  if (conn->receiver.inflated < INFLATED_PER_TURN ||
+  if (conn->receiver->inflated < INFLATED_PER_TURN ||
       conn->state != UVWS__STATE_OPEN || conn->read_stopped)
     return;
-  conn->receiver.inflated = 0;
+  conn->receiver->inflated = 0;
   conn->paused = true;
   uvws__stream_read_stop(conn->stream);
   uvws__loop_defer(conn->loop, &conn->resume);
@@ -153,12 +154,20 @@ static void pause_if_enough(uvws__conn_t* conn) {
 
 void uvws__conn_receive(uvws__conn_t* conn, uint8_t* data, size_t len) {
   uvws__received_t received;
+  if (conn->receiver == NULL && is_receiving(conn) &&
+      !uvws__lending_begin(conn)) {
+    uvws__conn_fail(conn, UVWS__FAIL_NO_MEMORY);
+    return;
+  }
   while (is_receiving(conn)) {
     uvws__received_kind_t kind =
-        uvws__receive(&conn->receiver, &data, &len, &received);
+        uvws__receive(conn->receiver, &data, &len, &received);
     bool open = conn->state == UVWS__STATE_OPEN;
     switch (kind) {
-      case UVWS__RECEIVED_NOTHING: check_fragments(conn); return;
+      case UVWS__RECEIVED_NOTHING:
+        check_fragments(conn);
+        uvws__lending_end(conn);
+        return;
       case UVWS__RECEIVED_MESSAGE:
         if (open) on_message(conn, &received);
         break;
@@ -182,7 +191,7 @@ void uvws__conn_receive(uvws__conn_t* conn, uint8_t* data, size_t len) {
     pause_if_enough(conn);
   }
   if (conn->state != UVWS__STATE_OPEN) return;
-  if (uvws__receiver_keep(&conn->receiver))
+  if (conn->receiver == NULL || uvws__receiver_keep(conn->receiver))
     uvws__flow_hold(conn, data, len);
   else
     uvws__conn_fail(conn, UVWS__FAIL_NO_MEMORY);

@@ -422,7 +422,6 @@ static void hand_over(uvws_request_t* request, uvws__conn_t* conn) {
   /* Nothing may be read before `open` has come, at the end of the turn. */
   uvws__stream_read_pause(stream);
   conn->server = request->server;
-  conn->receiver.budget = &request->server->budget;
   conn->http_status = 101;
   conn->opening->rest = request->rest;
   conn->opening->rest_len = request->rest_len;

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "lending.h"
+
 /* The counters are where they cost least: the receiver counts frames, the
  * stream bytes. A loop's sum is made when it is asked for, from the connections
  * that are there and the totals of those that are gone. */
@@ -26,7 +28,7 @@ static void read_conn(const uvws__conn_t* conn, uvws_stats_t* stats) {
   *stats = (uvws_stats_t){
       .bytes_received = conn->bytes_received,
       .bytes_sent = bytes_sent(conn),
-      .frames_received = conn->receiver.frames,
+      .frames_received = uvws__lending_frames(conn),
       .frames_sent = conn->frames_sent,
       .messages_received = conn->messages_received,
       .messages_sent = conn->messages_sent,
@@ -39,7 +41,7 @@ void uvws__stats_add_to_loop(uvws__conn_t* conn) {
   uint64_t* totals = conn->loop->totals;
   totals[0] += conn->bytes_received;
   totals[1] += conn->bytes_sent;
-  totals[2] += conn->receiver.frames;
+  totals[2] += uvws__lending_frames(conn);
   totals[3] += conn->frames_sent;
   totals[4] += conn->messages_received;
   totals[5] += conn->messages_sent;
@@ -78,7 +80,7 @@ void uvws_loop_stats(uv_loop_t* uv, uvws_stats_t* stats) {
 }
 
 void uvws__stats_trace_header(uvws__receiver_t* receiver) {
-  uvws__conn_t* conn = UVWS__CONTAINER_OF(receiver, uvws__conn_t, receiver);
+  uvws__conn_t* conn = uvws__lending_conn(receiver);
   const uvws__parser_t* parser = &receiver->parser;
   uvws_trace_t trace = {
       .kind = UVWS_TRACE_FRAME_RECEIVED,

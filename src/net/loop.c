@@ -268,6 +268,7 @@ static void on_handle_closed(uv_handle_t* handle) {
   /* The last user may still ask whose thread this is. */
   if (loop->left != NULL) loop->left(loop->left_arg);
   if (loop->pool != NULL) loop->free_pool(loop->pool);
+  uvws__free(loop->lent);
   while (uvws__spares_trim(&loop->spares)) continue;
   uvws__free(loop);
 }

@@ -71,6 +71,7 @@ typedef struct uvws__loop_s {
   struct uvws__post_s* posts;      /* from any thread, under the lock */
   struct uvws__post_s** posts_end;
   uint64_t totals[6];        /* of src/stats.c: of those that are gone */
+  struct uvws__lent_s* lent; /* of src/lending.c, or NULL */
   struct uvws__pool_s* pool; /* of src/deflate.c, or NULL */
   void (*free_pool)(void* pool);
   uvws__spares_t spares; /* buffers of messages, blocks of output */
