@@ -124,7 +124,7 @@ static int begin_dial(uvws_t* ws, const plan_t* plan) {
   int status = make_conn(ws, UVWS__CLIENT, UVWS__STATE_DIALING, plan,
                          plan->url.href, &conn);
   if (status != 0) return status;
-  status = prepare_dial(conn->opening, plan);
+  status = prepare_dial(conn->extra->opening, plan);
   /* Last, because what it makes takes a turn of the loop to unmake. */
   if (status == 0) status = uvws__conn_enter(conn);
   if (status != 0) {
@@ -132,7 +132,7 @@ static int begin_dial(uvws_t* ws, const plan_t* plan) {
     return status;
   }
   uvws__conn_begin(conn);
-  uvws__opening_dial(conn->opening);
+  uvws__opening_dial(conn->extra->opening);
   return 0;
 }
 
@@ -179,7 +179,7 @@ static int read_adoption(adoption_t* adoption,
 }
 
 static int keep_upgraded(uvws__conn_t* conn, const adoption_t* adoption) {
-  uvws__opening_t* opening = conn->opening;
+  uvws__opening_t* opening = conn->extra->opening;
   const char* protocol = adoption->how.protocol;
   conn->http_status = 101;
   if (protocol != NULL) {
@@ -195,7 +195,7 @@ static int keep_upgraded(uvws__conn_t* conn, const adoption_t* adoption) {
 }
 
 static int prepare_opening(uvws__conn_t* conn, const adoption_t* adoption) {
-  uvws__opening_t* opening = conn->opening;
+  uvws__opening_t* opening = conn->extra->opening;
   const plan_t* plan = &adoption->plan;
   const char* key = adoption->how.key;
   if (adoption->how.upgraded) return keep_upgraded(conn, adoption);
@@ -215,7 +215,7 @@ static int prepare_opening(uvws__conn_t* conn, const adoption_t* adoption) {
 
 /* All that can fail is done before the stream is touched. */
 static int take_stream(uvws__conn_t* conn, const adoption_t* adoption) {
-  const uvws__opening_t* opening = conn->opening;
+  const uvws__opening_t* opening = conn->extra->opening;
   uvws_tls_t* tls = adoption->plan.tls;
   uvws__stream_t* stream;
   int status = uvws__source_prepare(&adoption->source, conn->loop, &stream);
@@ -256,10 +256,10 @@ static int begin_adoption(uvws_t* ws, const adoption_t* adoption) {
   }
   uvws__conn_begin(conn);
   if (adoption->how.upgraded) {
-    uvws__opening_defer(conn->opening, UVWS__EVENT_UPGRADED);
+    uvws__opening_defer(conn->extra->opening, UVWS__EVENT_UPGRADED);
   } else {
     uvws__conn_await_handshake(conn);
-    uvws__opening_send(conn->opening);
+    uvws__opening_send(conn->extra->opening);
   }
   return 0;
 }

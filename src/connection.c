@@ -122,6 +122,36 @@ static const char* const event_names[UVWS__EVENT_COUNT] = {
     "TERMINATE", "RELEASED", "LEFT",
 };
 
+/* ---- what few have ---- */
+
+static const uvws__extra_t no_extra;
+
+bool uvws__conn_need_extra(uvws__conn_t* conn) {
+  if (conn->extra != &no_extra) return true;
+  uvws__extra_t* extra = uvws__calloc(1, sizeof(*extra));
+  if (extra == NULL) return false;
+  extra->writes_end = &extra->writes;
+  conn->extra = extra;
+  return true;
+}
+
+/* Of TLS something will be left when the stream is gone. */
+static bool is_empty(const uvws__conn_t* conn) {
+  const uvws__extra_t* extra = conn->extra;
+  return extra->opening == NULL && extra->deflate == NULL &&
+         extra->tls == NULL && extra->ping == NULL && extra->pong == NULL &&
+         extra->sending == NULL && extra->held == NULL &&
+         extra->writes == NULL && extra->wanted == 0 && extra->charged == 0 &&
+         extra->detail == NULL && extra->reason == NULL &&
+         (conn->stream == NULL || uvws__stream_tls(conn->stream) == NULL);
+}
+
+void uvws__conn_spare_extra(uvws__conn_t* conn) {
+  if (conn->extra == &no_extra || !is_empty(conn)) return;
+  uvws__free(conn->extra);
+  conn->extra = (uvws__extra_t*)&no_extra;
+}
+
 /* ---- events ---- */
 
 static void trace_state(const uvws__conn_t* conn, uvws__state_t from,
@@ -173,14 +203,15 @@ static void on_deadline(uvws__deadline_t* deadline) {
   uvws__cause_t cause = uvws__cause_of(UVWS__FAIL_CLOSE_TIMEOUT);
   if (conn->state == UVWS__STATE_DIALING) {
     cause = uvws__cause_of(UVWS__FAIL_CONNECT_TIMEOUT);
-    if (conn->opening->dial != NULL)
-      conn->detail = uvws__dial_tell(conn->opening->dial, cause.text);
-    if (conn->detail != NULL) cause.text = conn->detail;
+    if (conn->extra->opening->dial != NULL)
+      conn->extra->detail =
+          uvws__dial_tell(conn->extra->opening->dial, cause.text);
+    if (conn->extra->detail != NULL) cause.text = conn->extra->detail;
   }
   if (conn->state == UVWS__STATE_UPGRADING) {
     cause = uvws__cause_of(UVWS__FAIL_HANDSHAKE_TIMEOUT);
-    if (conn->is_server &&
-        uvws__opening_refuse(conn->opening, UVWS__FAIL_HANDSHAKE_TIMEOUT))
+    if (conn->is_server && uvws__opening_refuse(conn->extra->opening,
+                                                UVWS__FAIL_HANDSHAKE_TIMEOUT))
       return;
   } else if (conn->state == UVWS__STATE_OPEN)
     cause = uvws__cause_of_status(conn->stream->write_status);
@@ -208,7 +239,7 @@ static void on_read(uvws__stream_t* stream, uint8_t* data, size_t len) {
   uvws__conn_t* conn = stream->owner;
   uint64_t frames = uvws__lending_frames(conn);
   if (conn->state == UVWS__STATE_UPGRADING) {
-    size_t used = uvws__opening_receive(conn->opening, data, len);
+    size_t used = uvws__opening_receive(conn->extra->opening, data, len);
     data += used;
     len -= used;
     if (conn->bytes_before == UINT64_MAX) return; /* refused: a body */
@@ -284,7 +315,8 @@ static void on_closed(uvws__stream_t* stream) {
   uvws__conn_t* conn = stream->owner;
   uvws__flow_lost(
       conn, stream->write_status == 0 ? UV_ECANCELED : stream->write_status);
-  conn->tls = uvws__stream_take_tls(stream);
+  uvws__tls_result_t* tls = uvws__stream_take_tls(stream);
+  if (tls != NULL) conn->extra->tls = tls;
   conn->stream = NULL;
   uvws__conn_event(conn, UVWS__EVENT_RELEASED, NULL);
 }
@@ -315,12 +347,12 @@ void uvws__conn_await_handshake(uvws__conn_t* conn) {
 
 static void send_request(uvws__conn_t* conn) {
   uvws__conn_await_handshake(conn);
-  uvws__opening_send(conn->opening);
+  uvws__opening_send(conn->extra->opening);
 }
 
 /* RFC 6455, 4.1: the connection is established. */
 static void open_up(uvws__conn_t* conn) {
-  uvws__opening_t* opening = conn->opening;
+  uvws__opening_t* opening = conn->extra->opening;
   set_deadline(conn, 0);
   conn->bytes_before = conn->stream->queued;
   uvws__liveness_begin(conn);
@@ -335,8 +367,9 @@ static void open_up(uvws__conn_t* conn) {
   if (opening->rest != NULL)
     uvws__conn_receive(conn, opening->rest, opening->rest_len);
   if (conn->server != NULL) uvws__server_conn_open(conn->server, conn->ws);
-  conn->opening = NULL;
+  conn->extra->opening = NULL;
   uvws__opening_free(opening);
+  uvws__conn_spare_extra(conn);
 }
 
 static void await_end(uvws__conn_t* conn) {
@@ -378,7 +411,7 @@ static void send_failure(uvws__conn_t* conn) {
 }
 
 static void release(uvws__conn_t* conn) {
-  uvws__opening_t* opening = conn->opening;
+  uvws__opening_t* opening = conn->extra->opening;
   set_deadline(conn, 0);
   uvws__loop_undefer(conn->loop, &conn->resume);
   if (opening != NULL) uvws__loop_undefer(conn->loop, &opening->deferred);
@@ -409,7 +442,8 @@ static void leave(uvws__conn_t* conn) {
   *conn->link = conn->next;
   if (conn->next != NULL) conn->next->link = conn->link;
   conn->link = NULL;
-  if (conn->opening != NULL) uvws__loop_undefer(loop, &conn->opening->deferred);
+  if (conn->extra->opening != NULL)
+    uvws__loop_undefer(loop, &conn->extra->opening->deferred);
   uvws__loop_leave(loop, on_left, conn);
 }
 
@@ -423,8 +457,11 @@ int uvws__conn_new(uvws_t* ws, uvws__role_t role, uvws__state_t state,
                    uvws__settings_t* settings, uvws__conn_t** result) {
   uvws__conn_t* conn = uvws__zalloc(sizeof(*conn));
   if (conn == NULL) return UV_ENOMEM;
-  conn->opening = uvws__opening_new(conn);
-  if (conn->opening == NULL) {
+  conn->extra = (uvws__extra_t*)&no_extra;
+  if (uvws__conn_need_extra(conn))
+    conn->extra->opening = uvws__opening_new(conn);
+  if (conn->extra->opening == NULL) {
+    uvws__conn_spare_extra(conn);
     uvws__free(conn);
     return UV_ENOMEM;
   }
@@ -444,17 +481,21 @@ int uvws__conn_enter(uvws__conn_t* conn) {
 }
 
 static void free_conn(uvws__conn_t* conn) {
-  uvws__opening_free(conn->opening);
+  uvws__extra_t* extra = conn->extra;
+  uvws__opening_free(extra->opening);
   uvws__flow_free(conn);
   uvws__settings_unref(conn->settings);
-  uvws__free(conn->ping);
-  uvws__free(conn->pong);
   uvws__free(conn->url);
   uvws__free(conn->protocol);
   uvws__free(conn->extensions);
-  uvws__free(conn->reason);
-  uvws__free(conn->detail);
-  uvws__stream_tls_free(conn->tls);
+  if (extra != &no_extra) {
+    uvws__free(extra->ping);
+    uvws__free(extra->pong);
+    uvws__free(extra->reason);
+    uvws__free(extra->detail);
+    uvws__stream_tls_free(extra->tls);
+    uvws__free(extra);
+  }
   uvws__free(conn);
 }
 
@@ -506,7 +547,7 @@ static void finish(uvws__conn_t* conn) {
   closing_t frame = {ws, conn, closing};
   uvws_close_event_t event = {
       .code = conn->code == 0 ? UVWS__CLOSE_ABNORMAL : conn->code,
-      .reason = conn->reason == NULL ? "" : conn->reason,
+      .reason = conn->extra->reason == NULL ? "" : conn->extra->reason,
       .reason_len = conn->reason_len,
       .was_clean = conn->clean,
       .status = conn->clean ? 0 : conn->status,

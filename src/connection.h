@@ -43,27 +43,37 @@ typedef enum {
   UVWS__EVENT_COUNT
 } uvws__event_t;
 
-struct uvws__conn_s {
-  uvws_t* ws;
-  uvws__loop_t* loop;
-  uvws__stream_t* stream; /* NULL while dialing and once closed */
-  uvws__settings_t* settings;
-  struct uvws__server_s* server;   /* that has accepted it, or NULL */
+/* What a quiet open connection has none of. */
+typedef struct uvws__extra_s {
   struct uvws__opening_s* opening; /* NULL once open */
   struct uvws__deflate_s* deflate; /* permessage-deflate, or NULL */
   uvws__tls_result_t* tls;         /* once the stream is gone; or NULL */
   struct uvws__ping_s* ping;       /* the last one sent, unanswered */
   struct uvws__pong_s* pong;       /* waits for the one before to be sent */
-  uint64_t pong_end;               /* where that ends in the stream */
-  uvws__receiver_t* receiver;      /* lent, while a message is under way */
-  uvws__conn_t* next;              /* among the loop's */
+  struct uvws__sending_s* sending; /* the message being sent in parts */
+  struct uvws__held_s* held;       /* what was read before reading stopped */
+  uvws_write_t* writes;            /* not yet with the kernel, in order */
+  uvws_write_t** writes_end;
+  uint64_t wanted;  /* the size that the server's budget refused last */
+  uint64_t charged; /* to the server's budget, of what waits */
+  char* detail;     /* what `status` means here, when it is nowhere else */
+  char* reason;     /* the peer's; NULL for "" */
+} uvws__extra_t;
+
+struct uvws__conn_s {
+  uvws_t* ws;
+  uvws__loop_t* loop;
+  uvws__stream_t* stream; /* NULL while dialing and once closed */
+  uvws__settings_t* settings;
+  struct uvws__server_s* server; /* that has accepted it, or NULL */
+  uvws__extra_t* extra;          /* never NULL: see below */
+  uvws__receiver_t* receiver;    /* lent, while a message is under way */
+  uvws__conn_t* next;            /* among the loop's */
   uvws__conn_t** link;
   char* url;
   char* protocol;   /* NULL for "" */
   char* extensions; /* NULL for "" */
   const char* text; /* what `status` means here */
-  char* detail;     /* that, when it is nowhere else; or NULL */
-  char* reason;     /* the peer's; NULL for "" */
   int status;       /* why it failed; 0 */
   uint16_t http_status;
   uint16_t code;      /* the peer's, or 1005; 0 before its close frame */
@@ -76,12 +86,6 @@ struct uvws__conn_s {
   uvws__deadline_t deadline;
 
   /* flow.c */
-  struct uvws__sending_s* sending; /* the message being sent in parts */
-  struct uvws__held_s* held;       /* what was read before reading stopped */
-  uvws_write_t* writes;            /* not yet with the kernel, in order */
-  uvws_write_t** writes_end;
-  uint64_t wanted;  /* the size that the server's budget refused last */
-  uint64_t charged; /* to the server's budget, of what waits */
   uvws__deferred_t resume;
   bool full;    /* the queue passed its high-water mark: `drain` is to come */
   bool starved; /* the budget refused a send: the same */
@@ -99,6 +103,7 @@ struct uvws__conn_s {
   uint32_t taken_at;
   uint32_t trickle; /* bytes since the last frame header */
   uint32_t n_pings;
+  uint64_t pong_end;   /* where the last one ends in the stream */
   uint64_t taken_late; /* as last seen */
   uint64_t ping_sent;  /* uv_hrtime() */
   uvws__deadline_t liveness;
@@ -152,6 +157,15 @@ void uvws__conn_take_stream(uvws__conn_t* conn, uvws__stream_t* stream);
 
 /* Its server's, or NULL. */
 uvws__budget_t* uvws__conn_budget(const uvws__conn_t* conn);
+
+/* Those that have nothing extra share one that is empty and constant: reading
+ * needs no check, and whoever writes something but zero makes one of the
+ * connection's own first. False when there is no memory. */
+bool uvws__conn_need_extra(uvws__conn_t* conn);
+
+/* Frees the connection's own if it is empty. To be called by nobody whose
+ * caller may still look at it. */
+void uvws__conn_spare_extra(uvws__conn_t* conn);
 
 /* The one way to change the state; `cause` may be NULL. */
 void uvws__conn_event(uvws__conn_t* conn, uvws__event_t event,

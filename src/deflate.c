@@ -204,7 +204,7 @@ static void note_use(struct uvws__deflate_s* deflate) {
 
 static uvws__failure_t begin_message(uvws__receiver_t* receiver) {
   uvws__conn_t* conn = uvws__lending_conn(receiver);
-  struct uvws__deflate_s* deflate = conn->deflate;
+  struct uvws__deflate_s* deflate = conn->extra->deflate;
   size_t size = uvws__inflater_size(deflate->inflate_bits);
   receiver->inflater = deflate->inflater;
   deflate->inflater = NULL;
@@ -226,7 +226,8 @@ static void drop_inflater(struct uvws__deflate_s* deflate,
 }
 
 static void end_message(uvws__receiver_t* receiver) {
-  struct uvws__deflate_s* deflate = uvws__lending_conn(receiver)->deflate;
+  struct uvws__deflate_s* deflate =
+      uvws__lending_conn(receiver)->extra->deflate;
   if (deflate->keeps_inflater)
     deflate->inflater = receiver->inflater;
   else
@@ -242,11 +243,11 @@ void uvws__deflate_equip(uvws__conn_t* conn) {
   conn->receiver->scratch = pool->inflated;
   conn->receiver->scratch_size = sizeof(pool->inflated);
   conn->receiver->parser.allows_rsv1 = true;
-  conn->receiver->inflated = conn->deflate->inflated;
+  conn->receiver->inflated = conn->extra->deflate->inflated;
 }
 
 void uvws__deflate_strip(uvws__conn_t* conn) {
-  conn->deflate->inflated = conn->receiver->inflated;
+  conn->extra->deflate->inflated = conn->receiver->inflated;
   conn->receiver->inflating = NULL;
   conn->receiver->parser.allows_rsv1 = false;
   conn->receiver->inflated = 0;
@@ -365,8 +366,8 @@ static bool pack_blob(struct uvws__deflate_s* deflate,
 bool uvws__deflate_pack(uvws__conn_t* conn, const uvws__outgoing_t* out,
                         uvws__outgoing_t* packed, int* status) {
   *status = 0;
-  if (out->blob != NULL) return pack_blob(conn->deflate, out, packed);
-  return pack_bytes(conn->deflate, out, packed, status);
+  if (out->blob != NULL) return pack_blob(conn->extra->deflate, out, packed);
+  return pack_bytes(conn->extra->deflate, out, packed, status);
 }
 
 void uvws__deflate_unpack(uvws__outgoing_t* packed) {
@@ -375,11 +376,11 @@ void uvws__deflate_unpack(uvws__outgoing_t* packed) {
 }
 
 void uvws__deflate_forget(uvws__conn_t* conn) {
-  conn->deflate->stale = true;
+  conn->extra->deflate->stale = true;
 }
 
 bool uvws__deflate_begin(uvws__conn_t* conn) {
-  struct uvws__deflate_s* deflate = conn->deflate;
+  struct uvws__deflate_s* deflate = conn->extra->deflate;
   if (use_deflater(deflate) == NULL) return false;
   deflate->packing = charge_deflater(deflate);
   if (!deflate->packing) drop_deflater(deflate);
@@ -387,7 +388,7 @@ bool uvws__deflate_begin(uvws__conn_t* conn) {
 }
 
 void uvws__deflate_finish(uvws__conn_t* conn) {
-  struct uvws__deflate_s* deflate = conn->deflate;
+  struct uvws__deflate_s* deflate = conn->extra->deflate;
   if (deflate == NULL || !deflate->packing) return;
   deflate->packing = false;
   leave_deflater(deflate);
@@ -395,7 +396,7 @@ void uvws__deflate_finish(uvws__conn_t* conn) {
 
 bool uvws__deflate_wants(const uvws__conn_t* conn, uint64_t len,
                          unsigned flags) {
-  if (conn->deflate == NULL || (flags & UVWS_NO_COMPRESS)) return false;
+  if (conn->extra->deflate == NULL || (flags & UVWS_NO_COMPRESS)) return false;
   return (flags & UVWS_COMPRESS) || len >= conn->settings->deflate->threshold;
 }
 
@@ -426,7 +427,7 @@ static bool begin(uvws__conn_t* conn, const uvws__deflate_params_t* params) {
   deflate->keeps_inflater = !(server ? params->client_no_context_takeover
                                      : params->server_no_context_takeover);
   deflate->idle.passed = on_idle;
-  conn->deflate = deflate;
+  conn->extra->deflate = deflate;
   return true;
 }
 
@@ -455,13 +456,13 @@ uvws__failure_t uvws__deflate_take_answer(uvws__conn_t* conn,
 }
 
 void uvws__deflate_end(uvws__conn_t* conn) {
-  struct uvws__deflate_s* deflate = conn->deflate;
+  struct uvws__deflate_s* deflate = conn->extra->deflate;
   if (deflate == NULL) return;
   drop_deflater(deflate);
   if (deflate->inflater != NULL) drop_inflater(deflate, deflate->inflater);
   uvws__wheel_cancel(&deflate->idle);
   uvws__free(deflate);
-  conn->deflate = NULL;
+  conn->extra->deflate = NULL;
 }
 
 /* ---- options ---- */

@@ -28,13 +28,12 @@ struct uvws__held_s {
 static void on_resume(uvws__deferred_t* deferred);
 
 void uvws__flow_init(uvws__conn_t* conn) {
-  conn->writes_end = &conn->writes;
   conn->resume.run = on_resume;
   conn->bytes_before = UINT64_MAX;
 }
 
 void uvws__flow_free(uvws__conn_t* conn) {
-  uvws__free(conn->held);
+  uvws__free(conn->extra->held);
   uvws__sending_free(conn);
 }
 
@@ -42,9 +41,10 @@ void uvws__flow_free(uvws__conn_t* conn) {
 
 static void charge(uvws__conn_t* conn, uint64_t waiting) {
   uvws__budget_t* budget = uvws__conn_budget(conn);
-  uint64_t before = conn->charged;
-  conn->charged = waiting;
-  if (waiting == before) return;
+  uint64_t before = conn->extra->charged;
+  /* What could not be noted is not charged either. */
+  if (waiting == before || !uvws__conn_need_extra(conn)) return;
+  conn->extra->charged = waiting;
   if (waiting > before)
     uvws__budget_take(budget, waiting - before, UVWS__FOR_ANY);
   else
@@ -83,8 +83,10 @@ int uvws__flow_admit(uvws__conn_t* conn, uint64_t len) {
     return UV_ENOBUFS;
   }
   bool admitted = has_room(conn, len);
-  conn->wanted = admitted ? 0 : len;
+  if (conn->extra->wanted != 0) conn->extra->wanted = 0;
   if (admitted) return 0;
+  /* Without memory for it `drain` comes as soon as there is any room. */
+  if (uvws__conn_need_extra(conn)) conn->extra->wanted = len;
   conn->starved = true;
   return UV_ENOBUFS;
 }
@@ -110,23 +112,24 @@ void uvws__flow_await(uvws__conn_t* conn, uvws_write_t* req, uvws_write_cb cb) {
   req->cb = cb;
   req->end = conn->stream->queued;
   req->next = NULL;
-  *conn->writes_end = req;
-  conn->writes_end = &req->next;
+  *conn->extra->writes_end = req;
+  conn->extra->writes_end = &req->next;
 }
 
 /* Calls back the writes that end at or before `end`. */
 static void complete_writes(uvws__conn_t* conn, uint64_t end, int status) {
-  while (conn->writes != NULL && conn->writes->end <= end) {
-    uvws_write_t* req = conn->writes;
-    conn->writes = req->next;
-    if (conn->writes == NULL) conn->writes_end = &conn->writes;
+  while (conn->extra->writes != NULL && conn->extra->writes->end <= end) {
+    uvws_write_t* req = conn->extra->writes;
+    conn->extra->writes = req->next;
+    if (conn->extra->writes == NULL)
+      conn->extra->writes_end = &conn->extra->writes;
     req->cb(req, status);
   }
 }
 
 static bool is_drained(const uvws__conn_t* conn) {
   return uvws__stream_queue_size(conn->stream) <= conn->settings->low_water &&
-         has_room(conn, conn->wanted);
+         has_room(conn, conn->extra->wanted);
 }
 
 /* Each callback may end the connection. Closing a stream sends nothing more,
@@ -145,6 +148,7 @@ void uvws__flow_progress(uvws__conn_t* conn) {
   /* What was corked may have turned out to wait. */
   if (conn->state == UVWS__STATE_OPEN && stream->outbox != NULL)
     uvws__liveness_blocked(conn);
+  uvws__conn_spare_extra(conn);
 }
 
 void uvws__flow_lost(uvws__conn_t* conn, int status) {
@@ -199,14 +203,14 @@ void uvws__flow_end(uvws__conn_t* conn) {
 }
 
 void uvws__flow_hold(uvws__conn_t* conn, const uint8_t* data, size_t len) {
-  struct uvws__held_s* held = conn->held;
+  struct uvws__held_s* held = conn->extra->held;
   if (conn->receiver != NULL) uvws__receiver_settle(conn->receiver);
   if (len == 0) return;
   if (held != NULL) { /* these are its own last bytes */
     held->start = held->len - len;
     return;
   }
-  held = uvws__malloc(sizeof(*held) + len);
+  if (uvws__conn_need_extra(conn)) held = uvws__malloc(sizeof(*held) + len);
   if (held == NULL) {
     uvws__conn_fail(conn, UVWS__FAIL_NO_MEMORY);
     return;
@@ -214,13 +218,13 @@ void uvws__flow_hold(uvws__conn_t* conn, const uint8_t* data, size_t len) {
   held->start = 0;
   held->len = len;
   memcpy(held->bytes, data, len);
-  conn->held = held;
+  conn->extra->held = held;
 }
 
 /* First what was held; it may be held again in part. */
 static void on_resume(uvws__deferred_t* deferred) {
   uvws__conn_t* conn = UVWS__CONTAINER_OF(deferred, uvws__conn_t, resume);
-  struct uvws__held_s* held = conn->held;
+  struct uvws__held_s* held = conn->extra->held;
   conn->paused = false;
   if (held != NULL) {
     size_t start = held->start;
@@ -228,7 +232,7 @@ static void on_resume(uvws__deferred_t* deferred) {
     uvws__conn_receive(conn, held->bytes + start, held->len - start);
     if (held->start == held->len) {
       uvws__free(held);
-      conn->held = NULL;
+      conn->extra->held = NULL;
     }
   } else if (conn->receiver != NULL && conn->receiver->has_more) {
     uvws__conn_receive(conn, NULL, 0);

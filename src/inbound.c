@@ -103,9 +103,10 @@ static void on_pong(uvws__conn_t* conn, const uvws__received_t* received) {
 
 static void on_close(uvws__conn_t* conn, const uvws__received_t* received) {
   conn->code = received->code;
-  if (received->len > 0)
-    conn->reason = uvws__strndup((const char*)received->data, received->len);
-  if (conn->reason != NULL) conn->reason_len = (uint8_t)received->len;
+  if (received->len > 0 && uvws__conn_need_extra(conn))
+    conn->extra->reason =
+        uvws__strndup((const char*)received->data, received->len);
+  if (conn->extra->reason != NULL) conn->reason_len = (uint8_t)received->len;
   uvws__conn_event(conn, UVWS__EVENT_CLOSE_CAME, NULL);
 }
 

@@ -58,7 +58,7 @@ bool uvws__lending_begin(uvws__conn_t* conn) {
     make_up(lent, conn);
   lent->conn = conn;
   conn->receiver = &lent->receiver;
-  if (conn->deflate != NULL) uvws__deflate_equip(conn);
+  if (conn->extra->deflate != NULL) uvws__deflate_equip(conn);
   if (conn->state != UVWS__STATE_OPEN) uvws__receiver_discard(conn->receiver);
   return true;
 }
@@ -77,7 +77,7 @@ static void give_back(uvws__conn_t* conn) {
 void uvws__lending_end(uvws__conn_t* conn) {
   const uvws__parser_t* parser = &conn->receiver->parser;
   if (parser->in_payload || parser->in_message || parser->have > 0) return;
-  if (conn->deflate != NULL) uvws__deflate_strip(conn);
+  if (conn->extra->deflate != NULL) uvws__deflate_strip(conn);
   /* One that discards is no use to others. */
   if (conn->receiver->discarding) lent_of(conn->receiver)->settings = NULL;
   give_back(conn);

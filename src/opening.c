@@ -54,8 +54,8 @@ void uvws__opening_defer(uvws__opening_t* opening, uvws__event_t event) {
 
 static void on_connected(void* owner, uvws__stream_t* stream) {
   uvws__conn_t* conn = owner;
-  conn->opening->dial = NULL;
-  uvws__opening_t* opening = conn->opening;
+  conn->extra->opening->dial = NULL;
+  uvws__opening_t* opening = conn->extra->opening;
   uvws__conn_take_stream(conn, stream);
   int status = opening->tls == NULL
                    ? 0
@@ -71,15 +71,15 @@ static void on_failed(void* owner, uvws__trouble_t trouble) {
   uvws__cause_t cause = trouble.failure != UVWS__OK
                             ? uvws__cause_of(trouble.failure)
                             : uvws__cause_of_status(trouble.status);
-  conn->opening->dial = NULL;
-  conn->detail = trouble.text;
-  if (conn->detail != NULL) cause.text = conn->detail;
+  conn->extra->opening->dial = NULL;
+  conn->extra->detail = trouble.text;
+  if (conn->extra->detail != NULL) cause.text = conn->extra->detail;
   uvws__conn_event(conn, UVWS__EVENT_LOST, &cause);
 }
 
 static void on_cancelled(void* owner) {
   uvws__conn_t* conn = owner;
-  conn->opening->dial = NULL;
+  conn->extra->opening->dial = NULL;
   uvws__conn_event(conn, UVWS__EVENT_RELEASED, NULL);
 }
 

@@ -146,8 +146,9 @@ int uvws__check_send(uvws_t* ws, uint64_t len, bool in_parts) {
     ws->buffered_amount += len;
     return UV_ESHUTDOWN;
   }
-  if (in_parts) return ws->conn->sending == NULL ? UVWS_EINVALIDSTATE : 0;
-  return ws->conn->sending == NULL ? 0 : UVWS_EBUSY;
+  if (in_parts)
+    return ws->conn->extra->sending == NULL ? UVWS_EINVALIDSTATE : 0;
+  return ws->conn->extra->sending == NULL ? 0 : UVWS_EBUSY;
 }
 
 /* A frame that counts as `counts` bytes towards bufferedAmount. */
@@ -185,6 +186,7 @@ int uvws__conn_send(uvws__conn_t* conn, const uvws__outgoing_t* out) {
 
 int uvws__conn_send_ping(uvws__conn_t* conn, const void* data, size_t len) {
   if (conn->stream->write_status != 0) return conn->stream->write_status;
+  if (!uvws__conn_need_extra(conn)) return UV_ENOMEM;
   struct uvws__ping_s* ping = uvws__malloc(sizeof(*ping));
   if (ping == NULL) return UV_ENOMEM;
   int status = send_control(conn, UVWS__OP_PING, data, len);
@@ -195,8 +197,8 @@ int uvws__conn_send_ping(uvws__conn_t* conn, const void* data, size_t len) {
   ping->sent_at = uv_hrtime();
   ping->len = len;
   if (len > 0) memcpy(ping->data, data, len);
-  uvws__free(conn->ping);
-  conn->ping = ping;
+  uvws__free(conn->extra->ping);
+  conn->extra->ping = ping;
   return 0;
 }
 
@@ -207,11 +209,11 @@ int uvws__conn_send_keepalive(uvws__conn_t* conn, const void* data,
 
 uint64_t uvws__conn_take_pong(uvws__conn_t* conn, const void* data,
                               size_t len) {
-  struct uvws__ping_s* ping = conn->ping;
+  struct uvws__ping_s* ping = conn->extra->ping;
   if (ping == NULL || ping->len != len || memcmp(ping->data, data, len) != 0)
     return 0;
   uint64_t elapsed = uv_hrtime() - ping->sent_at;
-  conn->ping = NULL;
+  conn->extra->ping = NULL;
   uvws__free(ping);
   conn->rtt = elapsed > 0 ? elapsed : 1;
   return conn->rtt;
@@ -232,18 +234,21 @@ static int queue_pong(uvws__conn_t* conn, const void* data, size_t len) {
 }
 
 int uvws__conn_send_pong(uvws__conn_t* conn, const void* data, size_t len) {
-  if (conn->pong == NULL && may_pong(conn)) return queue_pong(conn, data, len);
-  if (conn->pong == NULL) conn->pong = uvws__malloc(sizeof(*conn->pong));
-  if (conn->pong == NULL) return UV_ENOMEM;
-  conn->pong->len = len;
-  memcpy(conn->pong->data, data, len);
+  if (conn->extra->pong == NULL && may_pong(conn))
+    return queue_pong(conn, data, len);
+  if (!uvws__conn_need_extra(conn)) return UV_ENOMEM;
+  if (conn->extra->pong == NULL)
+    conn->extra->pong = uvws__malloc(sizeof(*conn->extra->pong));
+  if (conn->extra->pong == NULL) return UV_ENOMEM;
+  conn->extra->pong->len = len;
+  memcpy(conn->extra->pong->data, data, len);
   return 0;
 }
 
 void uvws__conn_send_waiting_pong(uvws__conn_t* conn) {
-  struct uvws__pong_s* pong = conn->pong;
+  struct uvws__pong_s* pong = conn->extra->pong;
   if (pong == NULL || !may_pong(conn)) return;
-  conn->pong = NULL;
+  conn->extra->pong = NULL;
   if (queue_pong(conn, pong->data, pong->len) != 0)
     uvws__conn_fail(conn, UVWS__FAIL_NO_MEMORY);
   uvws__free(pong);

@@ -423,12 +423,12 @@ static void hand_over(uvws_request_t* request, uvws__conn_t* conn) {
   uvws__stream_read_pause(stream);
   conn->server = request->server;
   conn->http_status = 101;
-  conn->opening->rest = request->rest;
-  conn->opening->rest_len = request->rest_len;
+  conn->extra->opening->rest = request->rest;
+  conn->extra->opening->rest_len = request->rest_len;
   request->rest = NULL;
   uvws__conn_take_stream(conn, stream);
   uvws__conn_begin(conn);
-  uvws__opening_defer(conn->opening, UVWS__EVENT_UPGRADED);
+  uvws__opening_defer(conn->extra->opening, UVWS__EVENT_UPGRADED);
   request->state = ACCEPTED;
   if (!request->in_callback) free_request(request);
 }

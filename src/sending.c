@@ -27,8 +27,9 @@ static const size_t SOURCE_SIZE = 64 * 1024;
 
 void uvws__sending_free(uvws__conn_t* conn) {
   uvws__deflate_finish(conn);
-  uvws__free(conn->sending);
-  conn->sending = NULL;
+  if (conn->extra->sending == NULL) return;
+  uvws__free(conn->extra->sending);
+  conn->extra->sending = NULL;
 }
 
 static int begin(uvws_t* ws, unsigned flags, uvws_source_cb source, void* arg) {
@@ -36,6 +37,7 @@ static int begin(uvws_t* ws, unsigned flags, uvws_source_cb source, void* arg) {
   if (status != 0) return status;
   uvws__conn_t* conn = ws->conn;
   if (conn->stream->write_status != 0) return conn->stream->write_status;
+  if (!uvws__conn_need_extra(conn)) return UV_ENOMEM;
   size_t room = source == NULL ? 0 : SOURCE_SIZE;
   struct uvws__sending_s* sending = uvws__malloc(sizeof(*sending) + room);
   if (sending == NULL) return UV_ENOMEM;
@@ -48,14 +50,14 @@ static int begin(uvws_t* ws, unsigned flags, uvws_source_cb source, void* arg) {
       .source = source,
       .arg = arg,
   };
-  conn->sending = sending;
+  conn->extra->sending = sending;
   return 0;
 }
 
 /* Queues one part, or changes nothing. */
 static int send_part(uvws__conn_t* conn, const void* data, size_t len,
                      bool last) {
-  struct uvws__sending_s* sending = conn->sending;
+  struct uvws__sending_s* sending = conn->extra->sending;
   uvws__utf8_t utf8 = sending->utf8;
   if (sending->check_text && (!uvws__utf8_feed(&utf8, data, len) ||
                               (last && !uvws__utf8_is_complete(&utf8))))
@@ -81,7 +83,7 @@ static int send_called(uvws_t* ws, const void* data, size_t len, bool last) {
   if (data == NULL && len > 0) return UV_EINVAL;
   int status = uvws__check_send(ws, len, true);
   if (status != 0) return status;
-  if (ws->conn->sending->source != NULL) return UVWS_EBUSY;
+  if (ws->conn->extra->sending->source != NULL) return UVWS_EBUSY;
   return len == 0 && !last ? 0 : send_part(ws->conn, data, len, last);
 }
 
@@ -108,8 +110,8 @@ int uvws_send_source(uvws_t* ws, unsigned flags, uvws_source_cb source,
 
 void uvws_send_resume(uvws_t* ws) {
   uvws__conn_t* conn = ws->conn;
-  if (ws->ready_state != UVWS_OPEN || conn->sending == NULL) return;
-  conn->sending->paused = false;
+  if (ws->ready_state != UVWS_OPEN || conn->extra->sending == NULL) return;
+  conn->extra->sending->paused = false;
   uvws__stream_wake(conn->stream);
 }
 
@@ -124,7 +126,7 @@ static void fail(uvws__conn_t* conn, int status) {
 
 /* Whether there may be more at once. */
 static bool pull(uvws__conn_t* conn) {
-  struct uvws__sending_s* sending = conn->sending;
+  struct uvws__sending_s* sending = conn->extra->sending;
   size_t size = SOURCE_SIZE;
   if (size > uvws__flow_most(conn)) size = (size_t)uvws__flow_most(conn);
   if (conn->state != UVWS__STATE_OPEN || sending == NULL ||

@@ -267,7 +267,7 @@ void uvws__tls_info_fill(uvws_tls_info_t* info,
 void uvws_tls_info(const uvws_t* ws, uvws_tls_info_t* info) {
   const uvws__conn_t* conn = uvws__conn_of(ws);
   const uvws__stream_t* stream = conn == NULL ? NULL : conn->stream;
-  const uvws__tls_result_t* result = conn == NULL ? NULL : conn->tls;
+  const uvws__tls_result_t* result = conn == NULL ? NULL : conn->extra->tls;
   if (stream != NULL) result = uvws__stream_tls(stream);
   uvws__tls_info_fill(info, result, stream);
 }

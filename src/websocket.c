@@ -158,6 +158,7 @@ int uvws_write(uvws_write_t* req, uvws_t* ws, const uv_buf_t bufs[], unsigned n,
   int status = uvws__check_send(ws, len, false);
   if (status != 0) return status;
   uvws__conn_t* conn = conn_of(ws);
+  if (!uvws__conn_need_extra(conn)) return UV_ENOMEM;
   uvws__outgoing_t out = {whole(flags),     bufs,          n, (size_t)len,
                           .borrowed = true, .flags = flags};
   status = uvws__conn_send(conn, &out);
@@ -254,10 +255,10 @@ int uvws_http_status(const uvws_t* ws) {
 /* The response's head, as long as it is there and something is known of it. */
 static const uvws__head_t* response_of(const uvws_t* ws) {
   const uvws__conn_t* conn = conn_of(ws);
-  if (conn == NULL || conn->is_server || conn->opening == NULL ||
+  if (conn == NULL || conn->is_server || conn->extra->opening == NULL ||
       conn->http_status == 0)
     return NULL;
-  return conn->opening->head;
+  return conn->extra->opening->head;
 }
 
 const char* uvws_response_header(const uvws_t* ws, const char* name) {
@@ -293,8 +294,8 @@ static void set_ref(uvws_t* ws, bool referenced) {
   uvws__flow_update_hold(conn);
   if (conn->stream != NULL)
     uvws__stream_set_ref(conn->stream, referenced);
-  else if (conn->opening != NULL && conn->opening->dial != NULL)
-    uvws__dial_set_ref(conn->opening->dial, referenced);
+  else if (conn->extra->opening != NULL && conn->extra->opening->dial != NULL)
+    uvws__dial_set_ref(conn->extra->opening->dial, referenced);
 }
 
 void uvws_ref(uvws_t* ws) {
