@@ -98,8 +98,8 @@ static int make_conn(uvws_t* ws, uvws__role_t role, uvws__state_t state,
   status = uvws__conn_new(ws, role, state, settings, &conn);
   uvws__settings_unref(settings);
   if (status != 0) return status;
-  if (url != NULL) conn->url = uvws__strndup(url, strlen(url));
-  if (url != NULL && conn->url == NULL) {
+  if (url != NULL) conn->names->url = uvws__strndup(url, strlen(url));
+  if (url != NULL && conn->names->url == NULL) {
     uvws__conn_abandon(conn);
     return UV_ENOMEM;
   }
@@ -183,8 +183,8 @@ static int keep_upgraded(uvws__conn_t* conn, const adoption_t* adoption) {
   const char* protocol = adoption->how.protocol;
   conn->http_status = 101;
   if (protocol != NULL) {
-    conn->protocol = uvws__strndup(protocol, strlen(protocol));
-    if (conn->protocol == NULL) return UV_ENOMEM;
+    conn->names->protocol = uvws__strndup(protocol, strlen(protocol));
+    if (conn->names->protocol == NULL) return UV_ENOMEM;
   }
   if (adoption->len == 0) return 0;
   opening->rest = uvws__malloc(adoption->len);

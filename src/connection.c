@@ -458,10 +458,12 @@ int uvws__conn_new(uvws_t* ws, uvws__role_t role, uvws__state_t state,
   uvws__conn_t* conn = uvws__zalloc(sizeof(*conn));
   if (conn == NULL) return UV_ENOMEM;
   conn->extra = (uvws__extra_t*)&no_extra;
-  if (uvws__conn_need_extra(conn))
+  conn->names = uvws__names_new();
+  if (conn->names != NULL && uvws__conn_need_extra(conn))
     conn->extra->opening = uvws__opening_new(conn);
   if (conn->extra->opening == NULL) {
     uvws__conn_spare_extra(conn);
+    uvws__names_unref(conn->names);
     uvws__free(conn);
     return UV_ENOMEM;
   }
@@ -485,9 +487,7 @@ static void free_conn(uvws__conn_t* conn) {
   uvws__opening_free(extra->opening);
   uvws__flow_free(conn);
   uvws__settings_unref(conn->settings);
-  uvws__free(conn->url);
-  uvws__free(conn->protocol);
-  uvws__free(conn->extensions);
+  uvws__names_unref(conn->names);
   if (extra != &no_extra) {
     uvws__free(extra->ping);
     uvws__free(extra->pong);

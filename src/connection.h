@@ -5,6 +5,7 @@
  * `close` event: the state machine, and the way of a byte from the stream to an
  * event. */
 
+#include "names.h"
 #include "net/secure.h"
 #include "options.h"
 #include "protocol/message.h"
@@ -70,9 +71,7 @@ struct uvws__conn_s {
   uvws__receiver_t* receiver;    /* lent, while a message is under way */
   uvws__conn_t* next;            /* among the loop's */
   uvws__conn_t** link;
-  char* url;
-  char* protocol;   /* NULL for "" */
-  char* extensions; /* NULL for "" */
+  uvws__names_t* names;
   const char* text; /* what `status` means here */
   int status;       /* why it failed; 0 */
   uint16_t http_status;

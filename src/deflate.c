@@ -438,8 +438,8 @@ bool uvws__deflate_accept(uvws__conn_t* conn, const uvws__head_t* request) {
   if (plan == NULL || !uvws__deflate_choose(request, plan->wishes, &params))
     return true;
   uvws__deflate_write(&params, value);
-  conn->extensions = uvws__strndup(value, strlen(value));
-  return conn->extensions != NULL && begin(conn, &params);
+  conn->names->extensions = uvws__strndup(value, strlen(value));
+  return conn->names->extensions != NULL && begin(conn, &params);
 }
 
 uvws__failure_t uvws__deflate_take_answer(uvws__conn_t* conn,
@@ -449,8 +449,8 @@ uvws__failure_t uvws__deflate_take_answer(uvws__conn_t* conn,
   if (plan == NULL ||
       !uvws__deflate_read_response(value, plan->wishes, plan->n, &params))
     return UVWS__FAIL_EXTENSION_PARAMETERS;
-  conn->extensions = uvws__strndup(value, strlen(value));
-  return conn->extensions != NULL && begin(conn, &params)
+  conn->names->extensions = uvws__strndup(value, strlen(value));
+  return conn->names->extensions != NULL && begin(conn, &params)
              ? UVWS__OK
              : UVWS__FAIL_NO_MEMORY;
 }

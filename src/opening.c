@@ -225,9 +225,9 @@ static uvws__failure_t agree(uvws__opening_t* opening) {
   if (failure == UVWS__OK && agreement.extensions[0] != '\0')
     failure = uvws__deflate_take_answer(conn, agreement.extensions);
   if (failure != UVWS__OK || agreement.protocol[0] == '\0') return failure;
-  conn->protocol =
+  conn->names->protocol =
       uvws__strndup(agreement.protocol, strlen(agreement.protocol));
-  return conn->protocol == NULL ? UVWS__FAIL_NO_MEMORY : UVWS__OK;
+  return conn->names->protocol == NULL ? UVWS__FAIL_NO_MEMORY : UVWS__OK;
 }
 
 /* ---- the request to a server that was not accepted by a uvws_server_t ---- */
@@ -277,13 +277,13 @@ static uvws__failure_t accept_request(uvws__opening_t* opening) {
     return UVWS__FAIL_ORIGIN;
   const char* protocol = choose_protocol(opening);
   if (protocol != NULL) {
-    conn->protocol = uvws__strndup(protocol, strlen(protocol));
-    if (conn->protocol == NULL) return UVWS__FAIL_NO_MEMORY;
+    conn->names->protocol = uvws__strndup(protocol, strlen(protocol));
+    if (conn->names->protocol == NULL) return UVWS__FAIL_NO_MEMORY;
   }
   if (!uvws__deflate_accept(conn, opening->head)) return UVWS__FAIL_NO_MEMORY;
-  if (!queue(conn->stream,
-             uvws__handshake_response(opening->head, protocol, conn->extensions,
-                                      opening->fields, opening->n_fields)))
+  if (!queue(conn->stream, uvws__handshake_response(
+                               opening->head, protocol, conn->names->extensions,
+                               opening->fields, opening->n_fields)))
     return UVWS__FAIL_NO_MEMORY;
   conn->http_status = 101;
   return UVWS__OK;

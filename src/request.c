@@ -405,15 +405,17 @@ static int prepare(uvws_request_t* request,
                    const uvws__field_t* fields, uvws__conn_t* conn) {
   const char* protocol = options->protocol;
   if (!uvws__deflate_accept(conn, request->head)) return UV_ENOMEM;
-  uvws__text_t response = uvws__handshake_response(
-      request->head, protocol, conn->extensions, fields, options->n_headers);
-  conn->url = make_url(request);
+  uvws__text_t response =
+      uvws__handshake_response(request->head, protocol, conn->names->extensions,
+                               fields, options->n_headers);
+  conn->names->url = make_url(request);
   if (protocol != NULL)
-    conn->protocol = uvws__strndup(protocol, strlen(protocol));
-  bool queued = response.data != NULL && conn->url != NULL &&
-                (protocol == NULL || conn->protocol != NULL) &&
+    conn->names->protocol = uvws__strndup(protocol, strlen(protocol));
+  bool queued = response.data != NULL && conn->names->url != NULL &&
+                (protocol == NULL || conn->names->protocol != NULL) &&
                 uvws__stream_put(request->stream, response.data, response.len);
   uvws__free(response.data);
+  if (queued) uvws__names_share(&conn->names, &request->server->names);
   return queued ? 0 : UV_ENOMEM;
 }
 

@@ -27,6 +27,7 @@ static void on_left(void* arg) {
   const uvws_server_events_t* events = server->events;
   bool emits = SERVER_EMITS(server, close);
   uvws__settings_unref(server->settings);
+  uvws__names_unref(server->names);
   uvws_tls_unref(server->tls);
   uvws__free(server);
   shell->impl = NULL;

@@ -5,6 +5,7 @@
  * and request.c (from a connection to a decision). */
 
 #include "alloc.h"
+#include "names.h"
 #include "net/adopted.h"
 #include "net/listener.h"
 #include "options.h"
@@ -31,7 +32,8 @@ struct uvws__server_s {
   uvws_request_t* requests;
   uvws__deadline_t deadline; /* of closing; before, of another try to accept */
   uvws__deferred_t finish;
-  uint64_t closing_at; /* uv_hrtime() of the deadline */
+  uint64_t closing_at;  /* uv_hrtime() of the deadline */
+  uvws__names_t* names; /* of the socket accepted last, or NULL */
   uvws__budget_t budget;
   uvws__deferred_t room; /* put off: there is some in the budget again */
   uvws_tls_t* tls;       /* or NULL */

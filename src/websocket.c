@@ -224,17 +224,17 @@ static const char* or_empty(const char* string) {
 
 const char* uvws_url(const uvws_t* ws) {
   const uvws__conn_t* conn = conn_of(ws);
-  return conn == NULL ? "" : or_empty(conn->url);
+  return conn == NULL ? "" : or_empty(conn->names->url);
 }
 
 const char* uvws_protocol(const uvws_t* ws) {
   const uvws__conn_t* conn = conn_of(ws);
-  return conn == NULL ? "" : or_empty(conn->protocol);
+  return conn == NULL ? "" : or_empty(conn->names->protocol);
 }
 
 const char* uvws_extensions(const uvws_t* ws) {
   const uvws__conn_t* conn = conn_of(ws);
-  return conn == NULL ? "" : or_empty(conn->extensions);
+  return conn == NULL ? "" : or_empty(conn->names->extensions);
 }
 
 uvws_binary_type_t uvws_binary_type(const uvws_t* ws) {
