@@ -78,7 +78,7 @@ static const transition_t table[UVWS__STATE_COUNT][UVWS__EVENT_COUNT] = {
             ON(FAIL, LINGERING, send_failure),
             ON(LOST, RELEASING, release),
             /* What the peer sent before may still come: wait for its end. */
-            ON(MUTE, OPEN, await_end),
+            ON(MUTE, OPEN, uvws__liveness_mute),
             ON(DEADLINE, RELEASING, release),
             ON(TERMINATE, RELEASING, release),
         },
@@ -200,6 +200,10 @@ void uvws__conn_fail(uvws__conn_t* conn, uvws__failure_t failure) {
 
 static void on_deadline(uvws__deadline_t* deadline) {
   uvws__conn_t* conn = UVWS__CONTAINER_OF(deadline, uvws__conn_t, deadline);
+  if (conn->state == UVWS__STATE_OPEN) {
+    uvws__liveness_look(conn);
+    return;
+  }
   uvws__cause_t cause = uvws__cause_of(UVWS__FAIL_CLOSE_TIMEOUT);
   if (conn->state == UVWS__STATE_DIALING) {
     cause = uvws__cause_of(UVWS__FAIL_CONNECT_TIMEOUT);
@@ -213,8 +217,7 @@ static void on_deadline(uvws__deadline_t* deadline) {
     if (conn->is_server && uvws__opening_refuse(conn->extra->opening,
                                                 UVWS__FAIL_HANDSHAKE_TIMEOUT))
       return;
-  } else if (conn->state == UVWS__STATE_OPEN)
-    cause = uvws__cause_of_status(conn->stream->write_status);
+  }
   uvws__conn_event(conn, UVWS__EVENT_DEADLINE, &cause);
 }
 
@@ -301,6 +304,7 @@ static void on_write_failed(uvws__stream_t* stream, int status) {
   if (status == UVWS_ETLS && tls->text != NULL) cause.text = tls->text;
   uvws__flow_lost(conn, status);
   uvws__conn_event(conn, UVWS__EVENT_MUTE, &cause);
+  uvws__flow_resume(conn);
 }
 
 static void on_lingered(uvws__stream_t* stream) {
@@ -372,9 +376,12 @@ static void open_up(uvws__conn_t* conn) {
   uvws__conn_spare_extra(conn);
 }
 
+/* Who fell mute while open has waited since. */
 static void await_end(uvws__conn_t* conn) {
-  if (conn->deadline.link == NULL)
-    set_deadline(conn, conn->settings->close_timeout);
+  uint32_t ms = conn->settings->close_timeout;
+  uint32_t waited = conn->mute ? uvws__liveness_now(conn) - conn->taken_at : 0;
+  if (conn->deadline.link != NULL || ms == 0) return;
+  set_deadline(conn, waited < ms ? ms - waited : 1);
 }
 
 static void discard(uvws__conn_t* conn) {
@@ -413,7 +420,7 @@ static void send_failure(uvws__conn_t* conn) {
 static void release(uvws__conn_t* conn) {
   uvws__opening_t* opening = conn->extra->opening;
   set_deadline(conn, 0);
-  uvws__loop_undefer(conn->loop, &conn->resume);
+  conn->resuming = false;
   if (opening != NULL) uvws__loop_undefer(conn->loop, &opening->deferred);
   if (conn->stream != NULL) {
     /* RFC 6455, 7.1.4: both close frames made it, whatever became of TLS's own
@@ -472,8 +479,7 @@ int uvws__conn_new(uvws_t* ws, uvws__role_t role, uvws__state_t state,
   conn->state = (uint8_t)state;
   conn->is_server = role == UVWS__SERVER;
   conn->deadline.passed = on_deadline;
-  uvws__flow_init(conn);
-  uvws__liveness_init(conn);
+  conn->bytes_before = UINT64_MAX;
   *result = conn;
   return 0;
 }

@@ -79,33 +79,34 @@ struct uvws__conn_s {
   uint16_t fail_code; /* to tell the peer, with `status` */
   uint8_t state;
   uint8_t reason_len;
-  bool is_server;
-  bool close_sent;
-  bool clean;
-  uvws__deadline_t deadline;
+  bool is_server : 1;
+  bool close_sent : 1;
+  bool clean : 1;
 
   /* flow.c */
-  uvws__deferred_t resume;
-  bool full;    /* the queue passed its high-water mark: `drain` is to come */
-  bool starved; /* the budget refused a send: the same */
-  bool read_stopped;
-  bool paused;  /* enough was inflated in this turn: `resume` is put off */
-  bool holding; /* the loop, by uvws__loop_hold() */
+  bool full : 1; /* the queue passed its high-water mark: `drain` is to come */
+  bool starved : 1; /* the budget refused a send: the same */
+  bool read_stopped : 1;
+  bool resuming : 1; /* input goes on when the turn ends */
+  bool paused : 1;   /* enough was inflated in this turn: until then */
+  bool holding : 1;  /* the loop, by uvws__loop_hold() */
 
-  /* liveness.c: times are uv_now(), which may wrap */
-  bool pinged;  /* our ping awaits a sign of life */
-  bool blocked; /* the kernel was seen not to take all */
-  bool suspect; /* a deadline has passed; input may still be waiting */
-  uint32_t heard_at;
+  /* liveness.c */
+  bool pinged : 1;  /* our ping awaits a sign of life */
+  bool blocked : 1; /* the kernel was seen not to take all */
+  bool mute : 1;    /* writing has failed */
+  bool suspect : 1; /* a deadline has passed; input may still be waiting */
+  uint16_t trickle; /* bytes since the last frame header */
+  /* uv_now(), which may wrap */
+  uint32_t heard_at; /* the last sign of life; while `pinged`, our ping */
   uint32_t active_at;
-  uint32_t pinged_at;
-  uint32_t taken_at;
-  uint32_t trickle; /* bytes since the last frame header */
+  uint32_t taken_at;   /* by the kernel; when it is `mute`, its last refusal */
+  uint32_t taken_late; /* as last seen */
   uint32_t n_pings;
-  uint64_t pong_end;   /* where the last one ends in the stream */
-  uint64_t taken_late; /* as last seen */
-  uint64_t ping_sent;  /* uv_hrtime() */
-  uvws__deadline_t liveness;
+  uint64_t pong_end;  /* where the last one ends in the stream */
+  uint64_t ping_sent; /* uv_hrtime() */
+
+  uvws__deadline_t deadline; /* of the state; while OPEN liveness.c's */
 
   /* inbound.c: how often, in the second that began last */
   uint32_t rate_second;

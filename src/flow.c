@@ -25,13 +25,6 @@ struct uvws__held_s {
   uint8_t bytes[];
 };
 
-static void on_resume(uvws__deferred_t* deferred);
-
-void uvws__flow_init(uvws__conn_t* conn) {
-  conn->resume.run = on_resume;
-  conn->bytes_before = UINT64_MAX;
-}
-
 void uvws__flow_free(uvws__conn_t* conn) {
   uvws__free(conn->extra->held);
   uvws__sending_free(conn);
@@ -148,6 +141,7 @@ void uvws__flow_progress(uvws__conn_t* conn) {
   /* What was corked may have turned out to wait. */
   if (conn->state == UVWS__STATE_OPEN && stream->outbox != NULL)
     uvws__liveness_blocked(conn);
+  uvws__flow_resume(conn);
   uvws__conn_spare_extra(conn);
 }
 
@@ -196,9 +190,9 @@ int uvws__flow_open(uvws__conn_t* conn) {
 void uvws__flow_end(uvws__conn_t* conn) {
   uvws__flow_update_hold(conn);
   if (conn->state != UVWS__STATE_CLOSE_SENT)
-    uvws__loop_undefer(conn->loop, &conn->resume);
+    conn->resuming = false;
   else if (conn->read_stopped)
-    uvws__loop_defer(conn->loop, &conn->resume);
+    uvws__flow_resume_soon(conn);
   conn->read_stopped = false;
 }
 
@@ -221,9 +215,15 @@ void uvws__flow_hold(uvws__conn_t* conn, const uint8_t* data, size_t len) {
   conn->extra->held = held;
 }
 
+void uvws__flow_resume_soon(uvws__conn_t* conn) {
+  conn->resuming = true;
+  uvws__stream_wake(conn->stream);
+}
+
 /* First what was held; it may be held again in part. */
-static void on_resume(uvws__deferred_t* deferred) {
-  uvws__conn_t* conn = UVWS__CONTAINER_OF(deferred, uvws__conn_t, resume);
+void uvws__flow_resume(uvws__conn_t* conn) {
+  if (!conn->resuming) return;
+  conn->resuming = false;
   struct uvws__held_s* held = conn->extra->held;
   conn->paused = false;
   if (held != NULL) {
@@ -253,7 +253,7 @@ int uvws_read_stop(uvws_t* ws) {
   if (ws->ready_state > UVWS_OPEN) return 0;
   conn->read_stopped = true;
   if (conn->state != UVWS__STATE_OPEN) return 0;
-  uvws__loop_undefer(conn->loop, &conn->resume);
+  conn->resuming = false;
   uvws__stream_read_stop(conn->stream);
   uvws__flow_update_hold(conn);
   return 0;
@@ -266,7 +266,7 @@ int uvws_read_start(uvws_t* ws) {
   conn->read_stopped = false;
   if (conn->state != UVWS__STATE_OPEN) return 0;
   uvws__liveness_reading(conn);
-  uvws__loop_defer(conn->loop, &conn->resume);
+  uvws__flow_resume_soon(conn);
   uvws__flow_update_hold(conn);
   return 0;
 }

@@ -6,7 +6,6 @@
 
 #include "connection.h"
 
-void uvws__flow_init(uvws__conn_t* conn);
 void uvws__flow_free(uvws__conn_t* conn);
 
 /* The connection is open: begins to read, unless that was stopped before. */
@@ -30,6 +29,13 @@ void uvws__flow_await(uvws__conn_t* conn, uvws_write_t* req, uvws_write_cb cb);
 
 /* The kernel may have taken something, or there is room for more. */
 void uvws__flow_progress(uvws__conn_t* conn);
+
+/* The turn has ended: goes on with what was read, if that is to be, and with
+ * reading. */
+void uvws__flow_resume(uvws__conn_t* conn);
+
+/* Has that done. */
+void uvws__flow_resume_soon(uvws__conn_t* conn);
 
 /* What is still queued is lost. */
 void uvws__flow_lost(uvws__conn_t* conn, int status);

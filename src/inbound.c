@@ -150,7 +150,7 @@ static void pause_if_enough(uvws__conn_t* conn) {
   conn->receiver->inflated = 0;
   conn->paused = true;
   uvws__stream_read_stop(conn->stream);
-  uvws__loop_defer(conn->loop, &conn->resume);
+  uvws__flow_resume_soon(conn);
 }
 
 void uvws__conn_receive(uvws__conn_t* conn, uint8_t* data, size_t len) {

@@ -20,12 +20,6 @@ static const char PREFIX[] = {'u', 'v', 'w', 's'};
 
 enum { PING_SIZE = sizeof(PREFIX) + 4 };
 
-static void on_liveness(uvws__deadline_t* deadline);
-
-void uvws__liveness_init(uvws__conn_t* conn) {
-  conn->liveness.passed = on_liveness;
-}
-
 uint32_t uvws__liveness_now(const uvws__conn_t* conn) {
   return (uint32_t)uv_now(conn->loop->uv);
 }
@@ -78,8 +72,8 @@ static bool passed(uint32_t* due, uint32_t now, uint32_t at, uint32_t limit) {
 }
 
 static void see_output(uvws__conn_t* conn, uint32_t now) {
-  uint64_t taken = uvws__stream_taken_late(conn->stream);
-  if (taken != conn->taken_late) {
+  uint32_t taken = uvws__stream_taken_late(conn->stream);
+  if (taken != conn->taken_late && !conn->mute) {
     conn->taken_at = now;
     sign_of_life(conn);
   }
@@ -94,14 +88,14 @@ static uvws__failure_t judge(uvws__conn_t* conn, uint32_t* due, uint32_t now) {
       passed(due, now, conn->heard_at, settings->ping_interval)) {
     send_ping(conn);
     conn->pinged = true;
-    conn->pinged_at = now;
+    conn->heard_at = now;
   }
   /* Without a deadline it is a ping now and then, whatever comes of it. */
   if (conn->pinged && settings->ping_timeout == 0) {
     sign_of_life(conn);
     (void)passed(due, now, now, settings->ping_interval);
   }
-  if (conn->pinged && passed(due, now, conn->pinged_at, settings->ping_timeout))
+  if (conn->pinged && passed(due, now, conn->heard_at, settings->ping_timeout))
     return UVWS__FAIL_PING_TIMEOUT;
   /* Seen to move or not, it is looked at often enough to be found late by a
    * quarter at most. */
@@ -109,27 +103,31 @@ static uvws__failure_t judge(uvws__conn_t* conn, uint32_t* due, uint32_t now) {
     return UVWS__FAIL_SEND_TIMEOUT;
   if (conn->blocked && settings->send_timeout > 0)
     (void)passed(due, now, now, settings->send_timeout / 4 + 1);
+  if (conn->mute && passed(due, now, conn->taken_at, settings->close_timeout))
+    return UVWS__FAIL_CLOSE_TIMEOUT;
   if (passed(due, now, conn->active_at, settings->idle_timeout))
     return UVWS__FAIL_IDLE_TIMEOUT;
   return UVWS__OK;
 }
 
-static void look(uvws__conn_t* conn) {
+void uvws__liveness_look(uvws__conn_t* conn) {
   uint32_t due = 0;
   uint32_t now = uvws__liveness_now(conn);
   see_output(conn, now);
   uvws__failure_t failure = judge(conn, &due, now);
   if (failure == UVWS__OK) {
     conn->suspect = false;
-    uvws__loop_set_deadline(conn->loop, &conn->liveness, due);
+    uvws__loop_set_deadline(conn->loop, &conn->deadline, due);
     return;
   }
   if (!conn->suspect) {
     conn->suspect = true;
-    uvws__loop_set_deadline(conn->loop, &conn->liveness, 1);
+    uvws__loop_set_deadline(conn->loop, &conn->deadline, 1);
     return;
   }
-  uvws__cause_t cause = uvws__cause_of(failure);
+  uvws__cause_t cause = failure == UVWS__FAIL_CLOSE_TIMEOUT
+                            ? uvws__cause_of_status(conn->stream->write_status)
+                            : uvws__cause_of(failure);
   /* An idle peer can be told. */
   uvws__conn_event(conn,
                    failure == UVWS__FAIL_IDLE_TIMEOUT ? UVWS__EVENT_FAIL
@@ -137,24 +135,22 @@ static void look(uvws__conn_t* conn) {
                    &cause);
 }
 
-/* Has look() called soon, but from nobody's call, and after the next poll. */
+/* Has it looked at soon, but from nobody's call, and after the next poll. */
 static void look_soon(uvws__conn_t* conn) {
   if (conn->state == UVWS__STATE_OPEN)
-    uvws__loop_set_deadline(conn->loop, &conn->liveness, 1);
+    uvws__loop_set_deadline(conn->loop, &conn->deadline, 1);
 }
 
 /* The deadline of a ping that was answered is too late for the next one. */
 void uvws__liveness_heard(uvws__conn_t* conn, size_t len) {
   bool pinged = conn->pinged;
-  conn->trickle += (uint32_t)len;
-  if (conn->trickle < UVWS__TINY) return;
+  if (len < UVWS__TINY - (size_t)conn->trickle) {
+    conn->trickle = (uint16_t)(conn->trickle + len);
+    return;
+  }
   conn->trickle = 0;
   sign_of_life(conn);
   if (pinged) look_soon(conn);
-}
-
-static void on_liveness(uvws__deadline_t* deadline) {
-  look(UVWS__CONTAINER_OF(deadline, uvws__conn_t, liveness));
 }
 
 void uvws__liveness_reading(uvws__conn_t* conn) {
@@ -164,17 +160,25 @@ void uvws__liveness_reading(uvws__conn_t* conn) {
 
 void uvws__liveness_begin(uvws__conn_t* conn) {
   conn->heard_at = conn->active_at = uvws__liveness_now(conn);
-  look(conn);
+  uvws__liveness_look(conn);
 }
 
 void uvws__liveness_end(uvws__conn_t* conn) {
-  uvws__wheel_cancel(&conn->liveness);
+  uvws__wheel_cancel(&conn->deadline);
 }
 
 void uvws__liveness_blocked(uvws__conn_t* conn) {
-  if (conn->blocked) return;
+  if (conn->blocked || conn->mute) return;
   conn->blocked = true;
   conn->taken_at = uvws__liveness_now(conn);
   conn->taken_late = uvws__stream_taken_late(conn->stream);
+  look_soon(conn);
+}
+
+void uvws__liveness_mute(uvws__conn_t* conn) {
+  if (conn->mute) return;
+  conn->mute = true;
+  conn->blocked = false;
+  conn->taken_at = uvws__liveness_now(conn);
   look_soon(conn);
 }

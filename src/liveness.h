@@ -6,7 +6,6 @@
 
 #include "connection.h"
 
-void uvws__liveness_init(uvws__conn_t* conn);
 void uvws__liveness_begin(uvws__conn_t* conn);
 void uvws__liveness_end(uvws__conn_t* conn);
 
@@ -22,6 +21,12 @@ void uvws__liveness_active(uvws__conn_t* conn);
 
 /* Reading starts again: silence until now was our own doing. */
 void uvws__liveness_reading(uvws__conn_t* conn);
+
+/* The deadline has passed. */
+void uvws__liveness_look(uvws__conn_t* conn);
+
+/* Writing has failed: what the peer sent before may still come, for a while. */
+void uvws__liveness_mute(uvws__conn_t* conn);
 
 /* The kernel did not take all. */
 void uvws__liveness_blocked(uvws__conn_t* conn);

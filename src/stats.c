@@ -10,8 +10,7 @@
 
 static uint64_t count_sent(const uvws__conn_t* conn) {
   const uvws__stream_t* stream = conn->stream;
-  uint64_t sent =
-      stream->queued - uvws__stream_queue_size(stream) - stream->lost;
+  uint64_t sent = stream->queued - uvws__stream_queue_size(stream);
   return sent > conn->bytes_before ? sent - conn->bytes_before : 0;
 }
 

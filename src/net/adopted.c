@@ -85,21 +85,21 @@ static int prepare_handle(uvws__loop_t* loop, const uvws__source_t* source,
                           uvws__stream_t** result) {
   uvws__stream_t* stream = uvws__stream_make(loop, 0);
   uvws__adopted_t* adopted = uvws__malloc(sizeof(*adopted));
-  if (stream == NULL || adopted == NULL) {
+  if (stream == NULL || adopted == NULL || !uvws__stream_need_extra(stream)) {
     uvws__free(stream);
     uvws__free(adopted);
     return UV_ENOMEM;
   }
   adopted->handle = (uv_handle_t*)source->handle;
   adopted->release = source->release;
-  stream->adopted = adopted;
+  stream->extra->adopted = adopted;
   stream->uv.stream = source->handle;
   *result = stream;
   return 0;
 }
 
 static void take_handle(uvws__stream_t* stream) {
-  uvws__adopted_t* adopted = stream->adopted;
+  uvws__adopted_t* adopted = stream->extra->adopted;
   adopted->data = stream->uv.handle->data;
   remember(stream->loop, adopted);
   stream->uv.handle->data = stream;
@@ -107,11 +107,11 @@ static void take_handle(uvws__stream_t* stream) {
 }
 
 void uvws__stream_give_back(uvws__stream_t* stream) {
-  uvws__adopted_t* adopted = stream->adopted;
+  uvws__adopted_t* adopted = stream->extra->adopted;
   uv_stream_t* handle = stream->uv.stream;
   forget(stream->loop, adopted);
   handle->data = adopted->data;
-  stream->adopted = NULL;
+  stream->extra->adopted = NULL;
   stream->uv.stream = NULL;
   if (adopted->release != NULL) adopted->release(handle);
   uvws__free(adopted);
@@ -172,8 +172,8 @@ static const uvws__stream_events_t left_events = {.closed = on_left};
 
 void uvws__source_leave(const uvws__source_t* source, uvws__stream_t* stream) {
   if (source->handle != NULL) {
-    uvws__free(stream->adopted);
-    stream->adopted = NULL;
+    uvws__free(stream->extra->adopted);
+    stream->extra->adopted = NULL;
     uvws__stream_drop(stream);
     return;
   }
@@ -196,7 +196,7 @@ static void on_early(uvws__deferred_t* deferred) {
   uvws__stream_t* stream = early->stream;
   uint8_t* buffer = stream->loop->read_buffer;
   while (early->start < early->len && is_read(stream) &&
-         !uvws__secure_keeps(stream->secure)) {
+         !uvws__secure_keeps(stream->extra->secure)) {
     size_t len = early->len - early->start;
     if (len > UVWS__READ_BUFFER) len = UVWS__READ_BUFFER;
     memcpy(buffer, early->bytes + early->start, len);
@@ -206,20 +206,21 @@ static void on_early(uvws__deferred_t* deferred) {
   if (early->start < early->len) return;
   /* The owner may have stopped and started. */
   uvws__loop_undefer(stream->loop, &early->deferred);
-  stream->early = NULL;
+  stream->extra->early = NULL;
   uvws__free(early);
-  if (!is_read(stream) || uvws__secure_keeps(stream->secure)) return;
+  if (!is_read(stream) || uvws__secure_keeps(stream->extra->secure)) return;
   int status = uvws__stream_read_handle(stream);
   if (status != 0) uvws__stream_end_input(stream, status);
 }
 
 bool uvws__stream_unread(uvws__stream_t* stream, const void* data, size_t len) {
   if (len == 0) return true;
+  if (!uvws__stream_need_extra(stream)) return false;
   uvws__early_t* early = uvws__malloc(sizeof(*early) + len);
   if (early == NULL) return false;
   *early =
       (uvws__early_t){.stream = stream, .deferred.run = on_early, .len = len};
   memcpy(early->bytes, data, len);
-  stream->early = early;
+  stream->extra->early = early;
   return true;
 }

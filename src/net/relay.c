@@ -163,6 +163,7 @@ int uvws__relay_new(uvws__stream_t* outer, const uint8_t* rest, size_t len,
   uvws__relay_t* relay = uvws__calloc(1, sizeof(*relay));
   if (relay == NULL) return UV_ENOMEM;
   int status = open_pair(outer->loop, pair);
+  if (status == 0 && !uvws__stream_need_extra(pair[0])) status = UV_ENOMEM;
   if (status != 0) {
     leave_pair(pair);
     uvws__free(relay);
@@ -171,7 +172,7 @@ int uvws__relay_new(uvws__stream_t* outer, const uint8_t* rest, size_t len,
   relay->inner = pair[0];
   relay->sides[OUTER] = outer;
   relay->sides[LOCAL] = pair[1];
-  relay->inner->relay = relay;
+  relay->inner->extra->relay = relay;
   *inner = relay->inner;
   /* What goes wrong now comes as the inner stream's end. */
   status = start(relay);

@@ -96,7 +96,7 @@ static void on_written(uv_write_t* write, int status) {
     uvws__stream_fail_writing(stream, status);
     return;
   }
-  stream->late += secure->in_flight;
+  stream->late += (uint32_t)secure->in_flight;
   /* Input may have waited for this, or the handshake. */
   if (!secure->open || secure->kept != NULL)
     uvws__loop_defer(stream->loop, &secure->pump);
@@ -487,7 +487,8 @@ int uvws__stream_secure(uvws__stream_t* stream, struct uvws_tls_s* config,
   secure->is_server = host == NULL;
   secure->pump.run = on_pump;
   secure->quiet.passed = on_quiet;
-  secure->result = uvws__calloc(1, sizeof(*secure->result));
+  if (uvws__stream_need_extra(stream))
+    secure->result = uvws__calloc(1, sizeof(*secure->result));
   uvws__tls_peer_t peer = {.is_server = secure->is_server,
                            .host = host,
                            .port = port,
@@ -499,7 +500,7 @@ int uvws__stream_secure(uvws__stream_t* stream, struct uvws_tls_s* config,
     uvws__secure_free(secure);
     return UV_ENOMEM;
   }
-  stream->secure = secure;
+  stream->extra->secure = secure;
   return 0;
 }
 
@@ -518,17 +519,18 @@ void uvws__secure_free(uvws__secure_t* secure) {
 }
 
 bool uvws__stream_is_mute(const uvws__stream_t* stream) {
-  return stream->secure != NULL && stream->secure->result->version == 0;
+  return stream->extra->secure != NULL &&
+         stream->extra->secure->result->version == 0;
 }
 
 const uvws__tls_result_t* uvws__stream_tls(const uvws__stream_t* stream) {
-  return stream->secure == NULL ? NULL : stream->secure->result;
+  return stream->extra->secure == NULL ? NULL : stream->extra->secure->result;
 }
 
 uvws__tls_result_t* uvws__stream_take_tls(uvws__stream_t* stream) {
-  if (stream->secure == NULL) return NULL;
-  uvws__tls_result_t* result = stream->secure->result;
-  stream->secure->result = NULL;
+  if (stream->extra->secure == NULL) return NULL;
+  uvws__tls_result_t* result = stream->extra->secure->result;
+  stream->extra->secure->result = NULL;
   return result;
 }
 
@@ -540,7 +542,7 @@ void uvws__stream_tls_free(uvws__tls_result_t* result) {
 
 const uint8_t* uvws__stream_peer_certificate(const uvws__stream_t* stream,
                                              size_t* len) {
-  return stream->secure == NULL
+  return stream->extra->secure == NULL
              ? NULL
-             : uvws__tls_peer_certificate(stream->secure->tls, len);
+             : uvws__tls_peer_certificate(stream->extra->secure->tls, len);
 }

@@ -30,7 +30,7 @@
  * there. The stream is closed by its owner only, and freed in the handle's own
  * close callback, which libuv calls after all other callbacks. */
 
-static const char tag;
+static const uvws__stream_extra_t no_extra;
 
 /* For more than 4 uv_write() allocates; where that fails it has counted a
  * request that never ends, and the loop neither (libuv issue 5012). */
@@ -42,8 +42,8 @@ uvws__stream_t* uvws__stream_make(uvws__loop_t* loop, size_t handle_size) {
   size_t size = offsetof(uvws__stream_t, own) + handle_size;
   uvws__stream_t* stream = uvws__zalloc(size);
   if (stream == NULL) return NULL;
-  stream->tag = &tag;
   stream->loop = loop;
+  stream->extra = (uvws__stream_extra_t*)&no_extra;
   stream->turn.run = on_turn_end;
   return stream;
 }
@@ -80,13 +80,23 @@ void uvws__stream_own(uvws__stream_t* stream,
   stream->owner = owner;
 }
 
+bool uvws__stream_need_extra(uvws__stream_t* stream) {
+  if (stream->extra != &no_extra) return true;
+  uvws__stream_extra_t* extra = uvws__calloc(1, sizeof(*extra));
+  if (extra != NULL) stream->extra = extra;
+  return extra != NULL;
+}
+
 /* Nothing of a foreign handle is dereferenced but memory right before it, and
- * that only when its `data` points exactly there. */
+ * that only when its `data` points exactly there. What nobody else has there is
+ * the address of what our sockets share. */
 bool uvws__stream_owns(const uv_handle_t* handle) {
   uintptr_t start = (uintptr_t)handle - offsetof(uvws__stream_t, own);
   if (handle->type != UV_TCP && handle->type != UV_NAMED_PIPE) return false;
+  const uvws__loop_t* loop = uvws__loop_find(handle->loop);
+  if (loop == NULL) return false;
   if ((uintptr_t)handle->data == start &&
-      ((const uvws__stream_t*)handle->data)->tag == &tag)
+      ((const uvws__stream_t*)handle->data)->loop == loop)
     return true;
   return uvws__stream_is_adopted(handle);
 }
@@ -108,13 +118,15 @@ static uint64_t libuv_queue(const uvws__stream_t* stream) {
 /* What the kernel will never have counts as sent nowhere. */
 static void drop_unsent(uvws__stream_t* stream) {
   if (stream->outbox == NULL) return;
-  stream->lost += stream->outbox->unsent_bytes;
+  stream->queued -= stream->outbox->unsent_bytes;
   uvws__outbox_drop_unsent(stream->outbox);
 }
 
 /* Behind a relay what failed is not the pipe to it. */
 static int true_status(const uvws__stream_t* stream, int status) {
-  int outer = stream->relay == NULL ? 0 : uvws__relay_status(stream->relay);
+  int outer = stream->extra->relay == NULL
+                  ? 0
+                  : uvws__relay_status(stream->extra->relay);
   return outer == 0 ? status : outer;
 }
 
@@ -127,9 +139,9 @@ void uvws__stream_fail_writing(uvws__stream_t* stream, int status) {
 
 /* As uv_try_write(). */
 static int try_write(uvws__stream_t* stream, const uv_buf_t* bufs, unsigned n) {
-  return stream->secure == NULL
+  return stream->extra->secure == NULL
              ? uv_try_write(stream->uv.stream, bufs, n)
-             : uvws__secure_try_write(stream->secure, bufs, n);
+             : uvws__secure_try_write(stream->extra->secure, bufs, n);
 }
 
 static bool ensure_outbox(uvws__stream_t* stream) {
@@ -159,7 +171,7 @@ static void spill_cork(uvws__stream_t* stream, size_t taken) {
       !uvws__outbox_append(stream->outbox, cork->bufs, taken,
                            cork->size - taken, cork->marks + first,
                            cork->n_marks)) {
-    stream->lost += cork->size - taken;
+    stream->queued -= cork->size - taken;
     uvws__stream_fail_writing(stream, UV_ENOMEM);
   }
 }
@@ -171,7 +183,7 @@ static void flush_cork(uvws__loop_t* loop) {
   int taken = try_write(stream, cork->bufs, cork->n_bufs);
   if (taken == UV_EAGAIN) taken = 0;
   if (taken < 0) {
-    stream->lost += cork->size;
+    stream->queued -= cork->size;
     uvws__stream_fail_writing(stream, taken);
   } else if ((size_t)taken == cork->size)
     stream->unreported += cork->body;
@@ -235,10 +247,11 @@ static void drop_empty_outbox(uvws__stream_t* stream) {
 
 static void settle(uvws__stream_t* stream) {
   uvws__outbox_t* outbox = stream->outbox;
-  if (outbox != NULL && stream->secure != NULL && stream->write_status == 0) {
-    size_t done = uvws__secure_done(stream->secure);
+  if (outbox != NULL && stream->extra->secure != NULL &&
+      stream->write_status == 0) {
+    size_t done = uvws__secure_done(stream->extra->secure);
     stream->unreported += uvws__outbox_taken(outbox, done);
-    uvws__secure_settle(stream->secure, done);
+    uvws__secure_settle(stream->extra->secure, done);
   }
   if (outbox == NULL || !outbox->writing) return;
   size_t left = uv_stream_get_write_queue_size(stream->uv.stream);
@@ -260,10 +273,10 @@ static void on_written(uv_write_t* write, int status) {
   uvws__outbox_t* outbox = stream->outbox;
   outbox->writing = false;
   if (status == 0) {
-    stream->late += outbox->submitted;
+    stream->late += (uint32_t)outbox->submitted;
     stream->unreported += uvws__outbox_settle(outbox, outbox->in_flight);
   } else {
-    stream->lost += outbox->in_flight;
+    stream->queued -= outbox->in_flight;
   }
   uvws__outbox_returned(outbox);
   if (is_closing(stream)) return;
@@ -297,7 +310,7 @@ static void start_write(uvws__stream_t* stream) {
     drop_empty_outbox(stream);
     return;
   }
-  if (stream->secure != NULL) return;
+  if (stream->extra->secure != NULL) return;
   unsigned n = uvws__outbox_buffers(outbox, bufs, WRITE_BUFS);
   uvws__outbox_submit(outbox, n);
   outbox->write.data = stream;
@@ -305,7 +318,7 @@ static void start_write(uvws__stream_t* stream) {
   int status = uv_write(&outbox->write, stream->uv.stream, bufs, n, on_written);
   if (status != 0) {
     outbox->writing = false;
-    stream->lost += outbox->in_flight;
+    stream->queued -= outbox->in_flight;
     uvws__outbox_returned(outbox);
     uvws__stream_fail_writing(stream, status);
   }
@@ -467,26 +480,29 @@ void uvws__stream_settle(uvws__stream_t* stream) {
 }
 
 uint64_t uvws__stream_queue_size(const uvws__stream_t* stream) {
-  uint64_t size = stream->secure != NULL ? 0 : libuv_queue(stream);
+  uint64_t size = stream->extra->secure != NULL ? 0 : libuv_queue(stream);
   if (stream->outbox != NULL) size += stream->outbox->unsent_bytes;
-  if (stream->secure != NULL && stream->outbox != NULL &&
+  if (stream->extra->secure != NULL && stream->outbox != NULL &&
       stream->write_status == 0)
-    size -= uvws__secure_done(stream->secure);
+    size -= uvws__secure_done(stream->extra->secure);
   if (stream->loop->cork.owner == stream) size += stream->loop->cork.size;
   return size;
 }
 
 bool uvws__stream_is_waiting(const uvws__stream_t* stream) {
   return stream->outbox != NULL || stream->loop->cork.owner == stream ||
-         (stream->secure != NULL && uvws__secure_is_writing(stream->secure));
+         (stream->extra->secure != NULL &&
+          uvws__secure_is_writing(stream->extra->secure));
 }
 
-uint64_t uvws__stream_taken_late(const uvws__stream_t* stream) {
+uint32_t uvws__stream_taken_late(const uvws__stream_t* stream) {
   const uvws__outbox_t* outbox = stream->outbox;
-  if (stream->secure != NULL)
-    return stream->late + uvws__secure_taken(stream->secure);
-  if (outbox == NULL || !outbox->writing) return stream->late;
-  return stream->late + outbox->submitted - libuv_queue(stream);
+  uint64_t now = 0;
+  if (stream->extra->secure != NULL)
+    now = uvws__secure_taken(stream->extra->secure);
+  else if (outbox != NULL && outbox->writing)
+    now = outbox->submitted - libuv_queue(stream);
+  return stream->late + (uint32_t)now;
 }
 
 void uvws__stream_wake(uvws__stream_t* stream) {
@@ -538,7 +554,7 @@ static void on_alloc(uv_handle_t* handle, size_t suggested, uv_buf_t* buf) {
   (void)suggested;
   if (!stream->reading)
     len = 0;
-  else if (stream->secure == NULL)
+  else if (stream->extra->secure == NULL)
     (void)uvws__stream_place(stream, &base, &len, NULL);
   buf->base = (char*)base;
   buf->len = len;
@@ -581,9 +597,9 @@ static void on_read(uv_stream_t* handle, ssize_t n, const uv_buf_t* buf) {
 
 void uvws__stream_input(uvws__stream_t* stream, uint8_t* data, size_t len) {
   uvws__loop_t* loop = stream->loop;
-  loop->reading = stream->secure == NULL;
-  if (stream->secure != NULL)
-    uvws__secure_read(stream->secure, data, len);
+  loop->reading = stream->extra->secure == NULL;
+  if (stream->extra->secure != NULL)
+    uvws__secure_read(stream->extra->secure, data, len);
   else
     uvws__stream_deliver(stream, data, len);
   flush_cork(loop);
@@ -591,8 +607,8 @@ void uvws__stream_input(uvws__stream_t* stream, uint8_t* data, size_t len) {
 }
 
 int uvws__stream_read_handle(uvws__stream_t* stream) {
-  if (stream->early != NULL) {
-    uvws__loop_defer(stream->loop, &stream->early->deferred);
+  if (stream->extra->early != NULL) {
+    uvws__loop_defer(stream->loop, &stream->extra->early->deferred);
     return 0;
   }
   int status = uv_read_start(stream->uv.stream, on_alloc, on_read);
@@ -601,8 +617,8 @@ int uvws__stream_read_handle(uvws__stream_t* stream) {
 
 int uvws__stream_read_start(uvws__stream_t* stream) {
   if (stream->reading || stream->ended != 0) return 0;
-  bool waits =
-      stream->secure != NULL && uvws__secure_read_start(stream->secure);
+  bool waits = stream->extra->secure != NULL &&
+               uvws__secure_read_start(stream->extra->secure);
   int status = waits ? 0 : uvws__stream_read_handle(stream);
   stream->reading = status == 0;
   return status;
@@ -637,8 +653,8 @@ static int say_fin(uvws__stream_t* stream) {
  * call of the owner's. What cannot be said any more is left unsaid. */
 static void linger_on(uvws__stream_t* stream) {
   if (stream->fin_said || uvws__stream_is_waiting(stream)) return;
-  if (stream->secure != NULL && stream->write_status == 0 &&
-      uvws__secure_end(stream->secure) == UV_EAGAIN)
+  if (stream->extra->secure != NULL && stream->write_status == 0 &&
+      uvws__secure_end(stream->extra->secure) == UV_EAGAIN)
     return;
   if (stream->ended != 0 && stream->lingering) {
     stream->events->lingered(stream);
@@ -681,9 +697,10 @@ void uvws__stream_gone(uvws__stream_t* stream) {
 }
 
 void uvws__stream_drop(uvws__stream_t* stream) {
-  uvws__secure_free(stream->secure);
-  uvws__relay_free(stream->relay);
-  uvws__free(stream->early);
+  uvws__secure_free(stream->extra->secure);
+  uvws__relay_free(stream->extra->relay);
+  uvws__free(stream->extra->early);
+  if (stream->extra != &no_extra) uvws__free(stream->extra);
   uvws__free(stream);
 }
 
@@ -692,8 +709,9 @@ static void on_closed(uv_handle_t* handle) {
   report(stream);
   uvws__outbox_free(stream->outbox);
   stream->outbox = NULL;
-  if (stream->adopted != NULL) uvws__stream_give_back(stream);
-  if (stream->relay == NULL || !uvws__relay_outlives(stream->relay))
+  if (stream->extra->adopted != NULL) uvws__stream_give_back(stream);
+  if (stream->extra->relay == NULL ||
+      !uvws__relay_outlives(stream->extra->relay))
     uvws__stream_gone(stream);
 }
 
@@ -702,10 +720,10 @@ void uvws__stream_close(uvws__stream_t* stream) {
   settle(stream);
   if (stream->loop->cork.owner == stream) empty_cork(&stream->loop->cork);
   uvws__loop_undefer(stream->loop, &stream->turn);
-  if (stream->secure != NULL) uvws__secure_stop(stream->secure);
-  if (stream->early != NULL)
-    uvws__loop_undefer(stream->loop, &stream->early->deferred);
-  if (stream->relay != NULL) uvws__relay_close(stream->relay);
+  if (stream->extra->secure != NULL) uvws__secure_stop(stream->extra->secure);
+  if (stream->extra->early != NULL)
+    uvws__loop_undefer(stream->loop, &stream->extra->early->deferred);
+  if (stream->extra->relay != NULL) uvws__relay_close(stream->extra->relay);
   uv_close(stream->uv.handle, on_closed);
 }
 
@@ -720,7 +738,8 @@ void uvws__stream_tune(uvws__stream_t* stream,
 
 /* The one that goes out into the world; NULL when it is closed. */
 static const uvws__stream_t* outermost(const uvws__stream_t* stream) {
-  return stream->relay == NULL ? stream : uvws__relay_outer(stream->relay);
+  return stream->extra->relay == NULL ? stream
+                                      : uvws__relay_outer(stream->extra->relay);
 }
 
 int uvws__stream_getsockname(const uvws__stream_t* stream,

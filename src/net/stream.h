@@ -39,30 +39,33 @@ typedef struct uvws__stream_events_s {
 
 typedef enum { UVWS__TCP, UVWS__PIPE } uvws__transport_t;
 
+/* What few streams have. */
+typedef struct uvws__stream_extra_s {
+  struct uvws__secure_s* secure;   /* TLS, or NULL */
+  struct uvws__early_s* early;     /* bytes to be read first, or NULL */
+  struct uvws__adopted_s* adopted; /* what to give back in the end, or NULL */
+  struct uvws__relay_s* relay;     /* through TLS to a proxy, or NULL */
+} uvws__stream_extra_t;
+
 struct uvws__stream_s {
-  const void* tag; /* tells our handles from others' */
+  uvws__loop_t* loop; /* first: it tells our handles from others' */
   const uvws__stream_events_t* events;
   void* owner;
-  uvws__loop_t* loop;
   union {
     uv_handle_t* handle;
     uv_stream_t* stream;
     uv_tcp_t* tcp;
     uv_pipe_t* pipe;
-  } uv;                            /* `own`, or one that was taken over */
-  struct uvws__secure_s* secure;   /* TLS, or NULL */
-  struct uvws__early_s* early;     /* bytes to be read first, or NULL */
-  struct uvws__adopted_s* adopted; /* what to give back in the end, or NULL */
-  struct uvws__relay_s* relay;     /* through TLS to a proxy, or NULL */
-  struct uvws__outbox_s* outbox;   /* NULL while nothing waits in memory */
-  uvws__deferred_t turn;           /* put off: bytes were queued in this turn */
-  uint64_t queued;                 /* wire bytes, all that ever were */
-  uint64_t lost;                   /* of these, when writing failed */
-  uint64_t late; /* of them, those that the kernel took only after a while */
-  uint64_t unreported;   /* body bytes given to the kernel in it */
+  } uv;                          /* `own`, or one that was taken over */
+  uvws__stream_extra_t* extra;   /* not NULL; see uvws__stream_need_extra() */
+  struct uvws__outbox_s* outbox; /* NULL while nothing waits in memory */
+  uvws__deferred_t turn;         /* put off: bytes were queued in this turn */
+  uint64_t queued;     /* wire bytes, all that ever were but for what is lost */
+  uint64_t unreported; /* body bytes given to the kernel in `turn` */
   uint64_t discard_left; /* input that lingering still tolerates */
-  int write_status;      /* not 0: writing has failed */
-  int ended;             /* not 0: no more input, UV_EOF or why */
+  uint32_t late; /* bytes that the kernel took only after a while; may wrap */
+  int write_status; /* not 0: writing has failed */
+  int ended;        /* not 0: no more input, UV_EOF or why */
   bool reading;
   bool lingering;
   bool half_close; /* say FIN once all is written */
@@ -147,8 +150,8 @@ uint64_t uvws__stream_queue_size(const uvws__stream_t* stream);
 bool uvws__stream_is_waiting(const uvws__stream_t* stream);
 
 /* How many bytes the kernel has taken after having refused them at first: it
- * grows only when the peer reads. */
-uint64_t uvws__stream_taken_late(const uvws__stream_t* stream);
+ * changes only when the peer reads, and may wrap. */
+uint32_t uvws__stream_taken_late(const uvws__stream_t* stream);
 
 /* Has `progress` called when the turn ends. */
 void uvws__stream_wake(uvws__stream_t* stream);
@@ -190,7 +193,12 @@ void uvws__stream_set_ref(uvws__stream_t* stream, bool referenced);
 /* Whether a handle is some stream's. */
 bool uvws__stream_owns(const uv_handle_t* handle);
 
-/* ---- for net/adopted.c and net/relay.c ---- */
+/* ---- for net/adopted.c, net/relay.c and net/secure.c ---- */
+
+/* Streams that have nothing extra share one that is empty and constant: before
+ * something is put there the stream needs its own. False when there is no
+ * memory. */
+bool uvws__stream_need_extra(uvws__stream_t* stream);
 
 /* A stream whose handle is still to come, with room for one of that size. */
 uvws__stream_t* uvws__stream_make(uvws__loop_t* loop, size_t handle_size);
