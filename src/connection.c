@@ -124,10 +124,10 @@ static const char* const event_names[UVWS__EVENT_COUNT] = {
 
 /* ---- what few have ---- */
 
-static const uvws__extra_t no_extra;
+const uvws__extra_t uvws__no_extra;
 
 bool uvws__conn_need_extra(uvws__conn_t* conn) {
-  if (conn->extra != &no_extra) return true;
+  if (conn->extra != &uvws__no_extra) return true;
   uvws__extra_t* extra = uvws__calloc(1, sizeof(*extra));
   if (extra == NULL) return false;
   extra->writes_end = &extra->writes;
@@ -138,7 +138,8 @@ bool uvws__conn_need_extra(uvws__conn_t* conn) {
 /* Of TLS something will be left when the stream is gone. */
 static bool is_empty(const uvws__conn_t* conn) {
   const uvws__extra_t* extra = conn->extra;
-  return extra->opening == NULL && extra->deflate == NULL &&
+  return extra->opening == NULL && extra->text == NULL &&
+         extra->ping_sent == 0 && extra->deflate == NULL &&
          extra->tls == NULL && extra->ping == NULL && extra->pong == NULL &&
          extra->sending == NULL && extra->held == NULL &&
          extra->writes == NULL && extra->wanted == 0 && extra->charged == 0 &&
@@ -147,9 +148,9 @@ static bool is_empty(const uvws__conn_t* conn) {
 }
 
 void uvws__conn_spare_extra(uvws__conn_t* conn) {
-  if (conn->extra == &no_extra || !is_empty(conn)) return;
+  if (conn->extra == &uvws__no_extra || !is_empty(conn)) return;
   uvws__free(conn->extra);
-  conn->extra = (uvws__extra_t*)&no_extra;
+  conn->extra = (uvws__extra_t*)&uvws__no_extra;
 }
 
 /* ---- events ---- */
@@ -179,7 +180,10 @@ void uvws__conn_event(uvws__conn_t* conn, uvws__event_t event,
   if (transition->action == NULL) return;
   if (cause != NULL && conn->status == 0) {
     conn->status = cause->status;
-    conn->text = cause->text;
+    /* Without memory for more the status has to say it. */
+    if (cause->text != uvws_strerror(cause->status) &&
+        uvws__conn_need_extra(conn))
+      conn->extra->text = cause->text;
     conn->fail_code = cause->code;
   }
   uvws__state_t from = (uvws__state_t)conn->state;
@@ -241,17 +245,17 @@ static bool is_shared(const uvws__loop_t* loop, const uint8_t* data) {
 static void on_read(uvws__stream_t* stream, uint8_t* data, size_t len) {
   uvws__conn_t* conn = stream->owner;
   uint64_t frames = uvws__lending_frames(conn);
+  size_t heard = len;
   if (conn->state == UVWS__STATE_UPGRADING) {
     size_t used = uvws__opening_receive(conn->extra->opening, data, len);
     data += used;
     len -= used;
-    if (conn->bytes_before == UINT64_MAX) return; /* refused: a body */
+    if (conn->extra->opening != NULL) return; /* refused: a body */
     conn->bytes_received += len;
     uvws__conn_receive(conn, data, len);
     return;
   }
   conn->bytes_received += len;
-  uvws__liveness_heard(conn, len);
   if (!is_shared(conn->loop, data) && len > conn->receiver->parser.remaining) {
     /* Read straight into the message, and beyond its end. */
     size_t wanted = (size_t)conn->receiver->parser.remaining;
@@ -262,8 +266,8 @@ static void on_read(uvws__stream_t* stream, uint8_t* data, size_t len) {
     len = beyond;
   }
   uvws__conn_receive(conn, data, len);
-  if (uvws__lending_frames(conn) != frames)
-    uvws__liveness_heard(conn, UVWS__TINY);
+  if (uvws__lending_frames(conn) != frames) heard += UVWS__TINY;
+  uvws__liveness_heard(conn, heard);
 }
 
 static void on_ended(uvws__stream_t* stream, int status) {
@@ -370,7 +374,8 @@ static void open_up(uvws__conn_t* conn) {
   conn->bytes_received += opening->rest_len;
   if (opening->rest != NULL)
     uvws__conn_receive(conn, opening->rest, opening->rest_len);
-  if (conn->server != NULL) uvws__server_conn_open(conn->server, conn->ws);
+  if (conn->settings->server != NULL)
+    uvws__server_conn_open(conn->settings->server, conn->ws);
   conn->extra->opening = NULL;
   uvws__opening_free(opening);
   uvws__conn_spare_extra(conn);
@@ -410,10 +415,15 @@ static void answer_close(uvws__conn_t* conn) {
   linger(conn);
 }
 
+static const char* text_of(const uvws__conn_t* conn) {
+  const char* text = conn->extra->text;
+  return text != NULL ? text : uvws_strerror(conn->status);
+}
+
 static void send_failure(uvws__conn_t* conn) {
   if (conn->fail_code != UVWS__CLOSE_ABNORMAL)
-    (void)uvws__conn_send_close(conn, conn->fail_code, conn->text,
-                                strlen(conn->text));
+    (void)uvws__conn_send_close(conn, conn->fail_code, text_of(conn),
+                                strlen(text_of(conn)));
   linger(conn);
 }
 
@@ -457,14 +467,15 @@ static void leave(uvws__conn_t* conn) {
 /* ---- beginning and end ---- */
 
 uvws__budget_t* uvws__conn_budget(const uvws__conn_t* conn) {
-  return conn->server == NULL ? NULL : &conn->server->budget;
+  return conn->settings->server == NULL ? NULL
+                                        : &conn->settings->server->budget;
 }
 
 int uvws__conn_new(uvws_t* ws, uvws__role_t role, uvws__state_t state,
                    uvws__settings_t* settings, uvws__conn_t** result) {
   uvws__conn_t* conn = uvws__zalloc(sizeof(*conn));
   if (conn == NULL) return UV_ENOMEM;
-  conn->extra = (uvws__extra_t*)&no_extra;
+  conn->extra = (uvws__extra_t*)&uvws__no_extra;
   conn->names = uvws__names_new();
   if (conn->names != NULL && uvws__conn_need_extra(conn))
     conn->extra->opening = uvws__opening_new(conn);
@@ -494,7 +505,7 @@ static void free_conn(uvws__conn_t* conn) {
   uvws__flow_free(conn);
   uvws__settings_unref(conn->settings);
   uvws__names_unref(conn->names);
-  if (extra != &no_extra) {
+  if (extra != &uvws__no_extra) {
     uvws__free(extra->ping);
     uvws__free(extra->pong);
     uvws__free(extra->reason);
@@ -559,12 +570,12 @@ static void finish(uvws__conn_t* conn) {
       .status = conn->clean ? 0 : conn->status,
   };
   if (event.status != 0 && event.status != UV_ECANCELED && EMITS(ws, error))
-    ws->events->error(ws, event.status, conn->text);
+    ws->events->error(ws, event.status, text_of(conn));
   ws->conn = NULL;
   closing = &frame;
   if (EMITS(ws, close)) ws->events->close(ws, &event);
   closing = frame.outer;
-  uvws__server_t* server = conn->server;
+  uvws__server_t* server = conn->settings->server;
   free_conn(conn);
   if (server != NULL) uvws__server_conn_gone(server);
 }

@@ -55,10 +55,12 @@ typedef struct uvws__extra_s {
   struct uvws__held_s* held;       /* what was read before reading stopped */
   uvws_write_t* writes;            /* not yet with the kernel, in order */
   uvws_write_t** writes_end;
-  uint64_t wanted;  /* the size that the server's budget refused last */
-  uint64_t charged; /* to the server's budget, of what waits */
-  char* detail;     /* what `status` means here, when it is nowhere else */
-  char* reason;     /* the peer's; NULL for "" */
+  uint64_t wanted;    /* the size that the server's budget refused last */
+  uint64_t charged;   /* to the server's budget, of what waits */
+  const char* text;   /* what `status` means here; NULL: what it always does */
+  char* detail;       /* what `status` means here, when it is nowhere else */
+  char* reason;       /* the peer's; NULL for "" */
+  uint64_t ping_sent; /* uv_hrtime() of liveness.c's own, unanswered; or 0 */
 } uvws__extra_t;
 
 struct uvws__conn_s {
@@ -66,14 +68,12 @@ struct uvws__conn_s {
   uvws__loop_t* loop;
   uvws__stream_t* stream; /* NULL while dialing and once closed */
   uvws__settings_t* settings;
-  struct uvws__server_s* server; /* that has accepted it, or NULL */
-  uvws__extra_t* extra;          /* never NULL: see below */
-  uvws__receiver_t* receiver;    /* lent, while a message is under way */
-  uvws__conn_t* next;            /* among the loop's */
+  uvws__extra_t* extra;       /* never NULL: see below */
+  uvws__receiver_t* receiver; /* lent, while a message is under way */
+  uvws__conn_t* next;         /* among the loop's */
   uvws__conn_t** link;
   uvws__names_t* names;
-  const char* text; /* what `status` means here */
-  int status;       /* why it failed; 0 */
+  int status; /* why it failed; 0 */
   uint16_t http_status;
   uint16_t code;      /* the peer's, or 1005; 0 before its close frame */
   uint16_t fail_code; /* to tell the peer, with `status` */
@@ -103,21 +103,22 @@ struct uvws__conn_s {
   uint32_t taken_at;   /* by the kernel; when it is `mute`, its last refusal */
   uint32_t taken_late; /* as last seen */
   uint32_t n_pings;
-  uint64_t pong_end;  /* where the last one ends in the stream */
-  uint64_t ping_sent; /* uv_hrtime() */
-
-  uvws__deadline_t deadline; /* of the state; while OPEN liveness.c's */
 
   /* inbound.c: how often, in the second that began last */
   uint32_t rate_second;
   uint32_t pings;
   uint32_t fragments;
 
+  uint64_t pong_end;         /* where the last one ends in the stream */
+  uvws__deadline_t deadline; /* of the state; while OPEN liveness.c's */
+
   /* stats.c */
   uint64_t bytes_received;
   uint64_t frames_received; /* but for those that `receiver` counts */
-  uint64_t bytes_before;    /* of the stream's: the handshake's, once open */
-  uint64_t bytes_sent;      /* once the stream is closing */
+  union {
+    uint64_t bytes_before; /* of the stream's: the handshake's, once open */
+    uint64_t bytes_sent;   /* once the stream is closing */
+  };
   uint64_t messages_received;
   uint64_t messages_sent;
   uint64_t frames_sent;
@@ -161,6 +162,7 @@ uvws__budget_t* uvws__conn_budget(const uvws__conn_t* conn);
 /* Those that have nothing extra share one that is empty and constant: reading
  * needs no check, and whoever writes something but zero makes one of the
  * connection's own first. False when there is no memory. */
+extern const uvws__extra_t uvws__no_extra;
 bool uvws__conn_need_extra(uvws__conn_t* conn);
 
 /* Frees the connection's own if it is empty. To be called by nobody whose

@@ -32,16 +32,20 @@ void uvws__flow_free(uvws__conn_t* conn) {
 
 /* ---- out ---- */
 
+static uvws__budget_t* budget_of(const uvws__conn_t* conn) {
+  struct uvws__server_s* server = conn->settings->server;
+  return server == NULL ? NULL : &server->budget;
+}
+
+/* What cannot be noted is not charged either. */
 static void charge(uvws__conn_t* conn, uint64_t waiting) {
-  uvws__budget_t* budget = uvws__conn_budget(conn);
   uint64_t before = conn->extra->charged;
-  /* What could not be noted is not charged either. */
   if (waiting == before || !uvws__conn_need_extra(conn)) return;
   conn->extra->charged = waiting;
   if (waiting > before)
-    uvws__budget_take(budget, waiting - before, UVWS__FOR_ANY);
+    uvws__budget_take(budget_of(conn), waiting - before, UVWS__FOR_ANY);
   else
-    uvws__budget_give(budget, before - waiting, UVWS__FOR_ANY);
+    uvws__budget_give(budget_of(conn), before - waiting, UVWS__FOR_ANY);
 }
 
 /* What the kernel has refused so far. */
@@ -52,12 +56,12 @@ static uint64_t waiting_in(const uvws__conn_t* conn) {
 
 static bool has_room(const uvws__conn_t* conn, uint64_t len) {
   bool is_slow = conn->stream->outbox != NULL;
-  return uvws__budget_allows(uvws__conn_budget(conn), len,
+  return uvws__budget_allows(budget_of(conn), len,
                              is_slow ? UVWS__FOR_SLOW : UVWS__FOR_ANY);
 }
 
 uint64_t uvws__flow_most(const uvws__conn_t* conn) {
-  const uvws__budget_t* budget = uvws__conn_budget(conn);
+  const uvws__budget_t* budget = budget_of(conn);
   return budget == NULL || budget->max == 0 ? UINT64_MAX : budget->max;
 }
 
@@ -141,8 +145,8 @@ void uvws__flow_progress(uvws__conn_t* conn) {
   /* What was corked may have turned out to wait. */
   if (conn->state == UVWS__STATE_OPEN && stream->outbox != NULL)
     uvws__liveness_blocked(conn);
-  uvws__flow_resume(conn);
-  uvws__conn_spare_extra(conn);
+  if (conn->resuming) uvws__flow_resume(conn);
+  if (conn->extra != &uvws__no_extra) uvws__conn_spare_extra(conn);
 }
 
 void uvws__flow_lost(uvws__conn_t* conn, int status) {
@@ -152,7 +156,7 @@ void uvws__flow_lost(uvws__conn_t* conn, int status) {
 
 void uvws__flow_room(uvws__loop_t* loop, const uvws__server_t* server) {
   for (uvws__conn_t* conn = loop->conns; conn != NULL; conn = conn->next)
-    if (conn->server == server && uvws_needs_drain(conn->ws))
+    if (conn->settings->server == server && uvws_needs_drain(conn->ws))
       uvws__stream_wake(conn->stream);
 }
 

@@ -155,12 +155,11 @@ static void pause_if_enough(uvws__conn_t* conn) {
 
 void uvws__conn_receive(uvws__conn_t* conn, uint8_t* data, size_t len) {
   uvws__received_t received;
-  if (conn->receiver == NULL && is_receiving(conn) &&
-      !uvws__lending_begin(conn)) {
-    uvws__conn_fail(conn, UVWS__FAIL_NO_MEMORY);
-    return;
-  }
   while (is_receiving(conn)) {
+    if (conn->receiver == NULL && !uvws__lending_begin(conn)) {
+      uvws__conn_fail(conn, UVWS__FAIL_NO_MEMORY);
+      return;
+    }
     uvws__received_kind_t kind =
         uvws__receive(conn->receiver, &data, &len, &received);
     bool open = conn->state == UVWS__STATE_OPEN;

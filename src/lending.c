@@ -29,11 +29,6 @@ uvws__conn_t* uvws__lending_conn(uvws__receiver_t* receiver) {
   return lent_of(receiver)->conn;
 }
 
-uint64_t uvws__lending_frames(const uvws__conn_t* conn) {
-  return conn->frames_received +
-         (conn->receiver == NULL ? 0 : conn->receiver->frames);
-}
-
 static void make_up(struct uvws__lent_s* lent, const uvws__conn_t* conn) {
   uvws__receiver_t* receiver = &lent->receiver;
   uvws__receiver_init(receiver, conn->is_server ? UVWS__SERVER : UVWS__CLIENT,
@@ -46,20 +41,31 @@ static void make_up(struct uvws__lent_s* lent, const uvws__conn_t* conn) {
   lent->events = conn->ws->events;
 }
 
-bool uvws__lending_begin(uvws__conn_t* conn) {
-  struct uvws__lent_s* lent = conn->loop->lent;
-  conn->loop->lent = NULL;
-  if (lent == NULL) {
-    lent = uvws__malloc(sizeof(*lent));
-    if (lent == NULL) return false;
-    lent->settings = NULL;
-  }
-  if (lent->settings != conn->settings || lent->events != conn->ws->events)
-    make_up(lent, conn);
+static void lend(uvws__conn_t* conn, struct uvws__lent_s* lent) {
   lent->conn = conn;
   conn->receiver = &lent->receiver;
+}
+
+static bool begin_anew(uvws__conn_t* conn) {
+  struct uvws__lent_s* lent = conn->loop->lent;
+  conn->loop->lent = NULL;
+  if (lent == NULL) lent = uvws__malloc(sizeof(*lent));
+  if (lent == NULL) return false;
+  make_up(lent, conn);
+  lend(conn, lent);
   if (conn->extra->deflate != NULL) uvws__deflate_equip(conn);
   if (conn->state != UVWS__STATE_OPEN) uvws__receiver_discard(conn->receiver);
+  return true;
+}
+
+bool uvws__lending_begin(uvws__conn_t* conn) {
+  struct uvws__lent_s* lent = conn->loop->lent;
+  if (lent == NULL || lent->settings != conn->settings ||
+      lent->events != conn->ws->events || conn->extra != &uvws__no_extra ||
+      conn->state != UVWS__STATE_OPEN)
+    return begin_anew(conn);
+  conn->loop->lent = NULL;
+  lend(conn, lent);
   return true;
 }
 
@@ -74,13 +80,20 @@ static void give_back(uvws__conn_t* conn) {
     uvws__free(lent);
 }
 
+/* One that discards is no use to others. */
+static void end_for_good(uvws__conn_t* conn) {
+  if (conn->extra->deflate != NULL) uvws__deflate_strip(conn);
+  if (conn->receiver->discarding) lent_of(conn->receiver)->settings = NULL;
+  give_back(conn);
+}
+
 void uvws__lending_end(uvws__conn_t* conn) {
   const uvws__parser_t* parser = &conn->receiver->parser;
   if (parser->in_payload || parser->in_message || parser->have > 0) return;
-  if (conn->extra->deflate != NULL) uvws__deflate_strip(conn);
-  /* One that discards is no use to others. */
-  if (conn->receiver->discarding) lent_of(conn->receiver)->settings = NULL;
-  give_back(conn);
+  if (conn->extra != &uvws__no_extra || conn->state != UVWS__STATE_OPEN)
+    end_for_good(conn);
+  else
+    give_back(conn);
 }
 
 void uvws__lending_drop(uvws__conn_t* conn) {

@@ -19,6 +19,9 @@ void uvws__lending_drop(uvws__conn_t* conn);
 uvws__conn_t* uvws__lending_conn(uvws__receiver_t* receiver);
 
 /* The frames that the connection has received. */
-uint64_t uvws__lending_frames(const uvws__conn_t* conn);
+static inline uint64_t uvws__lending_frames(const uvws__conn_t* conn) {
+  return conn->frames_received +
+         (conn->receiver == NULL ? 0 : conn->receiver->frames);
+}
 
 #endif /* UVWS_SRC_LENDING_H_ */

@@ -35,19 +35,21 @@ static void send_ping(uvws__conn_t* conn) {
   ping_payload(conn, payload);
   /* Without memory for it the silence goes on, and the deadline too. */
   (void)uvws__conn_send_keepalive(conn, payload, sizeof(payload));
-  conn->ping_sent = uv_hrtime();
+  /* Nor is it timed then. */
+  if (uvws__conn_need_extra(conn)) conn->extra->ping_sent = uv_hrtime();
 }
 
 bool uvws__liveness_take_pong(uvws__conn_t* conn, const void* data,
                               size_t len) {
   uint8_t payload[PING_SIZE];
   ping_payload(conn, payload);
-  if (conn->ping_sent == 0 || len != sizeof(payload) ||
+  if (conn->extra->ping_sent == 0 || len != sizeof(payload) ||
       memcmp(data, payload, len) != 0)
     return false;
-  uint64_t elapsed = uv_hrtime() - conn->ping_sent;
+  uint64_t elapsed = uv_hrtime() - conn->extra->ping_sent;
   conn->rtt = elapsed > 0 ? elapsed : 1;
-  conn->ping_sent = 0;
+  conn->extra->ping_sent = 0;
+  uvws__conn_spare_extra(conn);
   return true;
 }
 

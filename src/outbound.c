@@ -215,6 +215,7 @@ uint64_t uvws__conn_take_pong(uvws__conn_t* conn, const void* data,
   uint64_t elapsed = uv_hrtime() - ping->sent_at;
   conn->extra->ping = NULL;
   uvws__free(ping);
+  uvws__conn_spare_extra(conn);
   conn->rtt = elapsed > 0 ? elapsed : 1;
   return conn->rtt;
 }

@@ -423,7 +423,6 @@ static void hand_over(uvws_request_t* request, uvws__conn_t* conn) {
   uvws__stream_t* stream = request->stream;
   /* Nothing may be read before `open` has come, at the end of the turn. */
   uvws__stream_read_pause(stream);
-  conn->server = request->server;
   conn->http_status = 101;
   conn->extra->opening->rest = request->rest;
   conn->extra->opening->rest_len = request->rest_len;

@@ -213,6 +213,7 @@ int uvws_server_init(uv_loop_t* loop, uvws_server_t* shell,
     uvws__free(server);
     return status;
   }
+  server->settings->server = server;
   server->shell = shell;
   server->events = events;
   if (options.tls != NULL) server->tls = uvws_tls_ref(options.tls);
@@ -354,7 +355,7 @@ void uvws__server_conn_open(const uvws__server_t* server, uvws_t* ws) {
 }
 
 static void terminate(uvws__conn_t* conn) {
-  if (conn->state < UVWS__STATE_RELEASING) conn->server->terminated++;
+  if (conn->state < UVWS__STATE_RELEASING) conn->settings->server->terminated++;
   uvws_terminate(conn->ws);
 }
 
@@ -362,7 +363,7 @@ static void terminate(uvws__conn_t* conn) {
 static void end_sockets(uvws__server_t* server) {
   for (uvws__conn_t* conn = server->loop->conns; conn != NULL;
        conn = conn->next) {
-    if (conn->server != server) continue;
+    if (conn->settings->server != server) continue;
     if (server->terminating)
       terminate(conn);
     else if (conn->state != UVWS__STATE_UPGRADING)

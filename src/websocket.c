@@ -124,8 +124,8 @@ int uvws_server_broadcast(uvws_server_t* shell, uvws_blob_t* blob,
   uvws__outgoing_t out = message_of(blob, flags, &buf);
   uvws__conn_t* conn = shell->impl->loop->conns;
   for (; conn != NULL; conn = conn->next)
-    if (conn->server == shell->impl && conn->state == UVWS__STATE_OPEN &&
-        conn->ws != except)
+    if (conn->settings->server == shell->impl &&
+        conn->state == UVWS__STATE_OPEN && conn->ws != except)
       accepted += send_one(conn->ws, &out) == 0;
   return accepted;
 }
