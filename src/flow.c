@@ -134,14 +134,18 @@ static bool is_drained(const uvws__conn_t* conn) {
 void uvws__flow_progress(uvws__conn_t* conn) {
   uvws__stream_t* stream = conn->stream;
   charge(conn, waiting_in(conn));
-  complete_writes(conn, stream->queued - uvws__stream_queue_size(stream), 0);
-  if (conn->state == UVWS__STATE_OPEN || conn->state == UVWS__STATE_CLOSE_SENT)
+  if (conn->extra->writes != NULL)
+    complete_writes(conn, stream->queued - uvws__stream_queue_size(stream), 0);
+  if (conn->extra->pong != NULL && (conn->state == UVWS__STATE_OPEN ||
+                                    conn->state == UVWS__STATE_CLOSE_SENT))
     uvws__conn_send_waiting_pong(conn);
-  if (uvws_needs_drain(conn->ws) && is_drained(conn)) {
+  if ((conn->full || conn->starved) && uvws_needs_drain(conn->ws) &&
+      is_drained(conn)) {
     conn->full = conn->starved = false;
     if (EMITS(conn->ws, drain)) conn->ws->events->drain(conn->ws);
   }
-  if (conn->state == UVWS__STATE_OPEN) uvws__sending_pull(conn);
+  if (conn->state == UVWS__STATE_OPEN && conn->extra->sending != NULL)
+    uvws__sending_pull(conn);
   /* What was corked may have turned out to wait. */
   if (conn->state == UVWS__STATE_OPEN && stream->outbox != NULL)
     uvws__liveness_blocked(conn);
