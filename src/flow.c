@@ -70,7 +70,7 @@ int uvws__flow_admit(uvws__conn_t* conn, uint64_t len) {
   /* What most are: more than fits, by far, and nothing waits. */
   if (!conn->full && conn->stream->outbox == NULL && len <= UVWS__CORK_SIZE &&
       (budget == NULL || budget->used + len < budget->max / 2)) {
-    conn->wanted = 0;
+    if (conn->extra->wanted != 0) conn->extra->wanted = 0;
     return 0;
   }
   if (len > uvws__flow_most(conn)) return UVWS_ETOOBIG;
