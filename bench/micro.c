@@ -168,6 +168,16 @@ static void unmask_and_validate(const row_t* row) {
   keep(row->data);
 }
 
+static void unmask_and_validate_at_once(const row_t* row) {
+  for (unsigned i = 0; i < row->operations; i++) {
+    uvws__utf8_t utf8 = {0, 0, 0};
+    check(uvws__utf8_feed_masked(&utf8, row->data + i * row->bytes, row->bytes,
+                                 zeros, 0),
+          "text that is none");
+  }
+  keep(row->data);
+}
+
 static size_t frames_size(const row_t* row) {
   size_t header =
       uvws__frame_header_size(row->bytes, row->role == UVWS__SERVER);
@@ -335,6 +345,14 @@ static const row_t rows[] = {
           korean, 0),
     BYTES("unmask, validate 64 KiB Latin, emoji", TEXT_LEN, unmask_and_validate,
           1, mix, 0),
+    BYTES("both in one pass 64 B ASCII", 64, unmask_and_validate_at_once,
+          FRAMES, ascii, 0),
+    BYTES("both in one pass 64 KiB ASCII", TEXT_LEN,
+          unmask_and_validate_at_once, 1, ascii, 0),
+    BYTES("both in one pass 64 KiB Korean", TEXT_LEN,
+          unmask_and_validate_at_once, 1, korean, 0),
+    BYTES("both in one pass 64 KiB Latin, emoji", TEXT_LEN,
+          unmask_and_validate_at_once, 1, mix, 0),
     BYTES("receive 64 KiB Korean, server", TEXT_LEN, receive, 1, large_korean,
           UVWS__SERVER),
     BYTES("receive 64 KiB binary, server", TEXT_LEN, receive, 1, large_binary,
