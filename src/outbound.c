@@ -113,8 +113,8 @@ static bool send_from_there(uvws__conn_t* conn, const uvws__outgoing_t* out,
     *status = uvws__stream_refer(conn->stream, header, size, out->bufs, out->n,
                                  out->blob == NULL ? NULL : &uvws__blob_keeper,
                                  out->blob, out->counts);
-  else if (out->n == 1 && uvws__stream_send_input(conn->stream, header, size,
-                                                  data, out->len, out->counts))
+  else if (out->n == 1 &&
+           uvws__stream_send_input(conn->stream, header, size, data, out->len))
     return true;
   else if (out->len >= DIRECT_MIN)
     *status = uvws__stream_send(conn->stream, header, size, data, out->len,

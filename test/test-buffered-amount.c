@@ -252,6 +252,138 @@ static void test_a_full_socket_counts_what_the_kernel_left(void** state) {
   assert_int_equal(amount(), before + 10);
 }
 
+/* ---- what goes back as it came ---- */
+
+static const struct {
+  kind_t kind;
+  size_t len;
+} answers[][5] = {
+    {{BINARY, 5000}},
+    {{BINARY, 4096}, {BINARY, 4095}, {BINARY, 6000}, {BINARY, 4096}},
+    {{TEXT, 7}, {BINARY, 5000}, {PING, 3}, {BINARY, 20000}, {TEXT, 9}},
+    {{BINARY, 16384}, {BLOB, 20000}, {BINARY, 28000}, {PING, 0}, {TEXT, 1}},
+    {{BINARY, 5000}, {BINARY, 70000}, {BINARY, 5000}, {TEXT, 300}},
+};
+
+static struct {
+  size_t i;        /* of `answers` */
+  unsigned rounds; /* they are sent so often */
+  size_t flush_at; /* the one behind which the kernel is offered all */
+  bool refers;
+  bool wrote; /* in two buffers, for this message */
+} back;
+
+static void on_put_back(uvws_write_t* req, int status) {
+  assert_int_equal(status, 0);
+  free(req); /* of a two_t */
+}
+
+typedef struct two_s {
+  uvws_write_t req; /* first */
+  char last;
+} two_t;
+
+/* In two buffers, of which only the first lies where input does: what stands
+ * behind it there is something else. */
+static int write_back(const char* data, size_t len) {
+  two_t* two = calloc(1, sizeof(*two));
+  two->last = payload_of(model.n)[len - 1];
+  ((char*)data)[len - 1] = '#';
+  uv_buf_t bufs[] = {{(char*)data, len - 1}, {&two->last, 1}};
+  return uvws_write(&two->req, &conn.peer->ws, bufs, 2, UVWS_BINARY,
+                    on_put_back);
+}
+
+/* The next frame's payload, out of the message if it has so much. */
+static void put_back(const uvws_message_t* message, kind_t kind, size_t len) {
+  size_t at = (size_t)(payload_of(model.n) - pattern);
+  bool in_two = len == 6000;
+  if (kind != BINARY || at + len > message->len || (in_two && back.wrote)) {
+    put(kind, len);
+    return;
+  }
+  uint64_t before = amount(), start = queued();
+  const char* data = message->data + at;
+  int status = in_two ? write_back(data, len)
+                      : uvws_send(&conn.peer->ws, data, len, UVWS_BINARY);
+  back.wrote = back.wrote || in_two;
+  assert_int_equal(status, 0);
+  model_add(UVWS__OP_BINARY, true, len, false);
+  assert_int_equal(queued() - start, uvws__frame_header_size(len, false) + len);
+  assert_int_equal(amount(), before + len);
+}
+
+static void send_back(peer_t* peer, const uvws_message_t* message) {
+  uvws__loop_t* loop = peer->ws.conn->loop;
+  const uvws__cork_t* cork = &loop->cork;
+  /* More than the cork may ever have. */
+  assert_false(uvws__stream_send_input(peer->ws.conn->stream, (uint8_t*)"", 1,
+                                       loop->read_buffer, UVWS__CORK_SIZE));
+  for (unsigned round = 0; round < back.rounds; round++)
+    for (size_t k = 0; k < COUNT_OF(answers[0]); k++) {
+      size_t len = answers[back.i][k].len;
+      if (len == 0 && answers[back.i][k].kind != PING) continue;
+      put_back(message, answers[back.i][k].kind, len);
+      assert_true(cork->n_bufs <= UVWS__CORK_BUFS);
+      assert_true(cork->size <= UVWS__CORK_SIZE);
+      if (cork->n_bufs > 1) back.refers = true;
+      if (round == 0 && k == back.flush_at) uvws_flush(&peer->ws);
+    }
+}
+
+/* The kernel takes `room` bytes of what one message caused. */
+static void try_answers(unsigned rounds, size_t flush_at, uint64_t room) {
+  static uint8_t frame[30014];
+  unsigned messages = conn.peer->messages;
+  back.rounds = rounds;
+  back.flush_at = flush_at;
+  back.wrote = false;
+  kernel.room = room;
+  raw_send(&conn.raw, frame, make_frame(frame, 0x82, pattern, 30000, true));
+  while (conn.peer->messages == messages) turn();
+  /* What is left was copied: the read buffer has something else now. */
+  memset(conn.peer->ws.conn->loop->read_buffer, '#', UVWS__READ_BUFFER);
+  turn();
+  check_turn(0);
+  take_until(model.wire);
+  check_turn(0);
+  assert_int_equal(amount(), 0);
+}
+
+static void test_what_goes_back_is_cut_anywhere(void** state) {
+  if (test_has_tls()) return; /* decrypted bytes lie elsewhere */
+  conn_open(*state, RAW_STAY);
+  conn.peer->on_message = send_back;
+  for (back.i = 0; back.i < COUNT_OF(answers); back.i++) {
+    back.refers = false;
+    for (size_t flush_at = 0; flush_at <= COUNT_OF(answers[0]); flush_at++)
+      for (uint64_t room = 0; room < 150000; room += room / 3 + 1)
+        try_answers(1, flush_at, room);
+    assert_true(back.refers);
+  }
+  put_close();
+  take_until(model.wire);
+  test_run_until(&conn.peer->closed);
+  assert_int_equal(conn.received, model.n);
+  conn_end();
+}
+
+/* More than the cork has buffers for, and more bytes: it is flushed in the
+ * midst, and what comes then waits behind what is left. */
+static void test_what_goes_back_overflows_the_cork(void** state) {
+  if (test_has_tls()) return; /* decrypted bytes lie elsewhere */
+  conn_open(*state, RAW_STAY);
+  conn.peer->on_message = send_back;
+  for (back.i = 0; back.i < COUNT_OF(answers); back.i++)
+    for (uint64_t room = 0; room < 600000; room += room / 2 + 977)
+      try_answers(40, 7, room);
+  put_close();
+  take_until(model.wire);
+  test_run_until(&conn.peer->closed);
+  assert_int_equal(conn.received, model.n);
+  conn_end();
+}
+
 /* ---- endings ---- */
 
 static uint64_t at_close;
@@ -404,6 +536,8 @@ int main(void) {
       BOTH_ROLES(test_it_falls_with_every_partial_write),
       BOTH_ROLES(test_a_cut_burst_counts_what_is_left),
       BOTH_ROLES(test_a_full_socket_counts_what_the_kernel_left),
+      ROLE(test_what_goes_back_is_cut_anywhere, 1, "(server)"),
+      ROLE(test_what_goes_back_overflows_the_cork, 1, "(server)"),
       BOTH_ROLES(test_cancelled_bytes_stay_counted),
       BOTH_ROLES(test_sends_that_come_too_late_count_but_do_not_queue),
       BOTH_ROLES(test_a_failed_write_leaves_the_rest_counted),

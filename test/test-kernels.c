@@ -183,10 +183,51 @@ static void test_choice(void** state) {
     print_message("%s\n", uvws__kernels_at(i)->name);
 }
 
+/* ---- text that is ASCII but for one place ---- */
+
+/* A character, or a part of one, wherever the odd bytes at the front, a vector
+ * or a step of several may end: what is ASCII on both sides of such an end is
+ * passed over quickly. */
+static void check_place(uint8_t* text, size_t len, size_t at,
+                        const char* bytes) {
+  size_t n = strlen(bytes);
+  uvws__utf8_t wanted = {0, 0, 0}, plain = {0, 0, 0}, masked = {0, 0, 0};
+  memset(text, 'a', len);
+  memcpy(text + at, bytes, n);
+  bool valid = uvws__utf8_feed_bytes(&wanted, text, len);
+  if (uvws__utf8_feed(&plain, text, len) != valid)
+    fail_msg("%s: %zu bytes at %zu of %zu", kernels->name, n, at, len);
+  uvws__mask(text, text, len, key, 1);
+  if (uvws__utf8_feed_masked(&masked, text, len, key, 1) != valid)
+    fail_msg("%s: masked, %zu bytes at %zu of %zu", kernels->name, n, at, len);
+}
+
+static void places(void) {
+  static const char* const parts[] = {
+      "\xc3",         "\xc3\xa9",         "\xe2\x82", "\xe2\x82\xac",
+      "\xf0\x9f\x98", "\xf0\x9f\x98\x80", "\x80"};
+  static const size_t offsets[] = {0, 1, 13, 47, 63};
+  enum { LEN = 4096 + 64 };
+  for (size_t i = 0; i < COUNT_OF(offsets); i++) {
+    uint8_t* block = aligned_alloc(64, LEN + 64);
+    assert_non_null(block);
+    for (size_t at = 0; at < 600; at++)
+      for (size_t k = 0; k < COUNT_OF(parts); k++)
+        check_place(block + offsets[i], LEN, at, parts[k]);
+    free(block);
+  }
+}
+
+static void test_text_at_one_place(void** state) {
+  (void)state;
+  with_each(places);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_masks),
       cmocka_unit_test(test_text_at_edges),
+      cmocka_unit_test(test_text_at_one_place),
       cmocka_unit_test(test_random_texts),
       cmocka_unit_test(test_choice),
   };

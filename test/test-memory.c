@@ -222,6 +222,50 @@ static void test_a_full_server_recovers_from_a_lack_of_memory(void** state) {
   assert_int_equal(live, 0);
 }
 
+/* ---- spare blocks ---- */
+
+static size_t live_with_spares;
+
+static void on_tick(uv_timer_t* timer) {
+  (void)timer;
+}
+
+/* What a burst has left is kept for the next one, and for two seconds or four;
+ * a loop that ends does not wait for that. */
+static void test_what_a_burst_has_left_goes(void** state) {
+  static uint8_t payload[1000000];
+  server_t server;
+  peer_t client;
+  uv_timer_t timer;
+  (void)state;
+  for (int wait = 0; wait < 2; wait++) {
+    server_start(&server, NULL);
+    server.stop_after = 1;
+    server.echo = true;
+    peer_init(&client);
+    peer_connect(&client, server.port, NULL);
+    test_run_until(&client.opened);
+    size_t before = live;
+    for (int i = 0; i < 8; i++)
+      assert_int_equal(
+          uvws_send(&client.ws, payload, sizeof(payload), UVWS_BINARY), 0);
+    while (client.messages < 8) uv_run(test_loop, UV_RUN_ONCE);
+    live_with_spares = live;
+    assert_true(live_with_spares > before + sizeof(payload));
+    uv_timer_init(test_loop, &timer);
+    uv_timer_start(&timer, on_tick, 100, 100);
+    for (uint64_t start = uv_hrtime();
+         wait && live > before + sizeof(payload) / 2 &&
+         uv_hrtime() - start < UINT64_C(20000000000);)
+      uv_run(test_loop, UV_RUN_ONCE);
+    if (wait) assert_true(live <= before + sizeof(payload) / 2);
+    uv_close((uv_handle_t*)&timer, NULL);
+    peer_close(&client);
+    test_run();
+    assert_int_equal(live, 0);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(test_a_kept_blob_costs_what_was_received),
@@ -229,6 +273,7 @@ int main(void) {
       TEST(test_one_pong_waits_in_a_full_queue),
       TEST(test_a_failed_connect_leaves_nothing),
       TEST(test_a_full_server_recovers_from_a_lack_of_memory),
+      TEST(test_what_a_burst_has_left_goes),
   };
   return cmocka_run_group_tests(tests, count_allocations, NULL);
 }

@@ -228,6 +228,62 @@ static void test_sends_to_many_sockets_in_one_callback_arrive(void** state) {
                         "text(hi) binary(1) close(1000 clean)");
 }
 
+/* What came is sent on from the read buffer, where it lies: to the right one,
+ * in order, and whatever is corked for another. */
+static char came[20000];
+static unsigned came_back;
+
+static void send_on(peer_t* peer, const uvws_message_t* message) {
+  server_t* from = peer->data;
+  for (int round = 0; round < 3; round++)
+    for (unsigned i = 0; i < from->accepted; i++) {
+      uvws_t* ws = &from->peers[i].ws;
+      if (round == 1) say_hi(&from->peers[i]);
+      for (size_t len = 4096 + i; len <= message->len; len *= 2)
+        assert_int_equal(uvws_send(ws, message->data, len, UVWS_BINARY), 0);
+    }
+  for (unsigned i = 0; i < from->accepted; i++)
+    assert_int_equal(uvws_close(&from->peers[i].ws, 1000, NULL, 0), 0);
+}
+
+static void compare_with_sent(peer_t* peer, const uvws_message_t* message) {
+  (void)peer;
+  if (message->type != UVWS_BINARY) return;
+  assert_memory_equal(message->data, came, message->len);
+  came_back++;
+}
+
+static void test_a_message_goes_on_to_many_sockets(void** state) {
+  peer_t clients[4];
+  (void)state;
+  for (size_t i = 0; i < sizeof(came); i++) came[i] = (char)(i * i >> 7);
+  came_back = 0;
+  server_start(&server, NULL);
+  server.stop_after = COUNT_OF(clients);
+  for (unsigned i = 0; i < COUNT_OF(clients); i++) {
+    peer_init(&clients[i]);
+    clients[i].on_message = compare_with_sent;
+    peer_connect(&clients[i], server.port, NULL);
+    test_run_until(&clients[i].opened);
+  }
+  while (!server.peers[3].opened) uv_run(test_loop, UV_RUN_NOWAIT);
+  server.peers[1].on_message = send_on;
+  assert_int_equal(uvws_send(&clients[1].ws, came, sizeof(came), UVWS_BINARY),
+                   0);
+  test_run();
+  for (unsigned i = 0; i < COUNT_OF(clients); i++) {
+    char log[400] = "open";
+    for (int round = 0; round < 3; round++) {
+      if (round == 1) strcat(log, " text(hi)");
+      for (size_t len = 4096 + i; len <= sizeof(came); len *= 2)
+        snprintf(log + strlen(log), 40, " binary(%u)", (unsigned)len);
+    }
+    strcat(log, " close(1000 clean)");
+    assert_string_equal(clients[i].log, log);
+  }
+  assert_int_equal(came_back, 36);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(test_nothing_sleeps_over_what_a_timer_sent),
@@ -236,6 +292,7 @@ int main(void) {
       TEST(test_what_one_read_caused_leaves_in_one_write),
       TEST(test_a_ping_is_answered_whatever_was_sent_before),
       TEST(test_sends_to_many_sockets_in_one_callback_arrive),
+      TEST(test_a_message_goes_on_to_many_sockets),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

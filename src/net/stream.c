@@ -200,9 +200,9 @@ static void flush_own_cork(uvws__stream_t* stream) {
 /* The next `len` of the cork's own bytes leave, too. */
 static void cork_bytes(uvws__cork_t* cork, size_t len) {
   char* at = (char*)cork->bytes + cork->len;
-  uv_buf_t* last = &cork->bufs[cork->n_bufs - 1];
+  uv_buf_t* last = cork->n_bufs == 0 ? NULL : &cork->bufs[cork->n_bufs - 1];
   cork->len += len;
-  if (cork->n_bufs > 0 && last->base + last->len == at)
+  if (last != NULL && last->base + last->len == at)
     last->len += len;
   else
     cork->bufs[cork->n_bufs++] = uv_buf_init(at, (unsigned)len);
@@ -379,7 +379,7 @@ static uvws__mark_t mark_of(size_t head, uint64_t body, uint64_t whole) {
 
 bool uvws__stream_send_input(uvws__stream_t* stream, const uint8_t* head,
                              size_t head_len, const uint8_t* body,
-                             size_t body_len, uint64_t whole) {
+                             size_t body_len) {
   uvws__loop_t* loop = stream->loop;
   uvws__cork_t* cork = &loop->cork;
   if (!loop->reading || (uintptr_t)body < (uintptr_t)loop->read_buffer ||
@@ -396,8 +396,8 @@ bool uvws__stream_send_input(uvws__stream_t* stream, const uint8_t* head,
   memcpy(reserve_in_cork(stream, &mark), head, head_len);
   cork->bufs[cork->n_bufs++] = uv_buf_init((char*)body, (unsigned)body_len);
   cork->size += body_len;
-  cork->marks[cork->n_marks - 1] = mark_of(head_len, body_len, whole);
-  cork->body += whole == 0 ? body_len : whole;
+  cork->marks[cork->n_marks - 1].body = body_len;
+  cork->body += body_len;
   stream->queued += (uint64_t)head_len + body_len;
   uvws__loop_defer(loop, &stream->turn);
   return true;

@@ -129,7 +129,7 @@ int uvws__stream_send(uvws__stream_t* stream, const uint8_t* head,
  * it does not, or cannot leave now; then nothing is queued. */
 bool uvws__stream_send_input(uvws__stream_t* stream, const uint8_t* head,
                              size_t head_len, const uint8_t* body,
-                             size_t body_len, uint64_t whole);
+                             size_t body_len);
 
 /* The same without a copy: the body is kept by a reference to `object` or,
  * without a keeper, by the caller, until it has been sent or is lost. */
