@@ -67,9 +67,10 @@ uint64_t uvws__flow_most(const uvws__conn_t* conn) {
 
 int uvws__flow_admit(uvws__conn_t* conn, uint64_t len) {
   const uvws__budget_t* budget = budget_of(conn);
+  uint64_t corked = uvws__stream_corked(conn->stream);
   /* What most are: more than fits, by far, and nothing waits. */
   if (!conn->full && conn->stream->outbox == NULL && len <= UVWS__CORK_SIZE &&
-      (budget == NULL || budget->used + len < budget->max / 2)) {
+      (budget == NULL || budget->used + corked + len < budget->max / 2)) {
     if (conn->extra->wanted != 0) conn->extra->wanted = 0;
     return 0;
   }
@@ -79,7 +80,7 @@ int uvws__flow_admit(uvws__conn_t* conn, uint64_t len) {
       uvws__conn_fail(conn, UVWS__FAIL_HIGH_WATER);
     return UV_ENOBUFS;
   }
-  bool admitted = has_room(conn, len);
+  bool admitted = has_room(conn, corked + len);
   if (conn->extra->wanted != 0) conn->extra->wanted = 0;
   if (admitted) return 0;
   /* Without memory for it `drain` comes as soon as there is any room. */
@@ -90,6 +91,11 @@ int uvws__flow_admit(uvws__conn_t* conn, uint64_t len) {
 
 void uvws__flow_queued(uvws__conn_t* conn) {
   uvws__liveness_active(conn);
+  /* What the kernel refuses is charged: much is offered to it at once, but in a
+   * read callback, which ends soon. */
+  if (!conn->loop->reading &&
+      uvws__stream_corked(conn->stream) >= UVWS__CORK_PIECE)
+    uvws__stream_flush(conn->stream);
   /* A peer that keeps up has no more than the cork. */
   if (conn->stream->outbox == NULL &&
       conn->settings->high_water >= UVWS__CORK_SIZE)

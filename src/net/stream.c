@@ -485,8 +485,7 @@ uint64_t uvws__stream_queue_size(const uvws__stream_t* stream) {
   if (stream->extra->secure != NULL && stream->outbox != NULL &&
       stream->write_status == 0)
     size -= uvws__secure_done(stream->extra->secure);
-  if (stream->loop->cork.owner == stream) size += stream->loop->cork.size;
-  return size;
+  return size + uvws__stream_corked(stream);
 }
 
 bool uvws__stream_is_waiting(const uvws__stream_t* stream) {

@@ -145,6 +145,12 @@ void uvws__stream_flush(uvws__stream_t* stream);
  * in this turn. */
 void uvws__stream_settle(uvws__stream_t* stream);
 
+/* Bytes that wait for the end of the read callback, or of the turn. */
+static inline size_t uvws__stream_corked(const uvws__stream_t* stream) {
+  const uvws__cork_t* cork = &stream->loop->cork;
+  return cork->owner == stream ? cork->size : 0;
+}
+
 /* Wire bytes that wait. */
 uint64_t uvws__stream_queue_size(const uvws__stream_t* stream);
 bool uvws__stream_is_waiting(const uvws__stream_t* stream);
