@@ -32,20 +32,15 @@ void uvws__flow_free(uvws__conn_t* conn) {
 
 /* ---- out ---- */
 
-static uvws__budget_t* budget_of(const uvws__conn_t* conn) {
-  struct uvws__server_s* server = conn->settings->server;
-  return server == NULL ? NULL : &server->budget;
-}
-
 /* What cannot be noted is not charged either. */
 static void charge(uvws__conn_t* conn, uint64_t waiting) {
   uint64_t before = conn->extra->charged;
   if (waiting == before || !uvws__conn_need_extra(conn)) return;
   conn->extra->charged = waiting;
   if (waiting > before)
-    uvws__budget_take(budget_of(conn), waiting - before, UVWS__FOR_ANY);
+    uvws__budget_take(uvws__conn_budget(conn), waiting - before, UVWS__FOR_ANY);
   else
-    uvws__budget_give(budget_of(conn), before - waiting, UVWS__FOR_ANY);
+    uvws__budget_give(uvws__conn_budget(conn), before - waiting, UVWS__FOR_ANY);
 }
 
 /* What the kernel has refused so far. */
@@ -56,17 +51,17 @@ static uint64_t waiting_in(const uvws__conn_t* conn) {
 
 static bool has_room(const uvws__conn_t* conn, uint64_t len) {
   bool is_slow = conn->stream->outbox != NULL;
-  return uvws__budget_allows(budget_of(conn), len,
+  return uvws__budget_allows(uvws__conn_budget(conn), len,
                              is_slow ? UVWS__FOR_SLOW : UVWS__FOR_ANY);
 }
 
 uint64_t uvws__flow_most(const uvws__conn_t* conn) {
-  const uvws__budget_t* budget = budget_of(conn);
+  const uvws__budget_t* budget = uvws__conn_budget(conn);
   return budget == NULL || budget->max == 0 ? UINT64_MAX : budget->max;
 }
 
 int uvws__flow_admit(uvws__conn_t* conn, uint64_t len) {
-  const uvws__budget_t* budget = budget_of(conn);
+  const uvws__budget_t* budget = uvws__conn_budget(conn);
   uint64_t corked = uvws__stream_corked(conn->stream);
   /* What most are: more than fits, by far, and nothing waits. */
   if (!conn->full && conn->stream->outbox == NULL && len <= UVWS__CORK_SIZE &&
