@@ -126,7 +126,7 @@ const servers = new WeakMap(); // of each test
 
 export async function serve(t, port) {
   const server = await RawServer.listen(port);
-  t.after(() => server.close());
+  t.after(() => server.retire());
   servers.set(t, [...(servers.get(t) ?? []), server]);
   return server;
 }

@@ -325,6 +325,7 @@ export class RawConnection {
 export class RawServer {
   #server;
   #queue = new Queue();
+  #isRetired = false;
   connections = [];
 
   static async listen(port = 0) {
@@ -338,6 +339,10 @@ export class RawServer {
     this.#server = net.createServer(
       { allowHalfOpen: true, noDelay: true },
       (socket) => {
+        if (this.#isRetired) {
+          socket.destroy();
+          return;
+        }
         const connection = new RawConnection(socket);
         this.connections.push(connection);
         this.#queue.put(connection);
@@ -378,10 +383,22 @@ export class RawServer {
     this.#queue.end(error);
   }
 
+  // Who connects from now on is refused, until the port is another's.
   close() {
     for (const connection of this.connections) connection.destroy();
     return new Promise((resolve) => {
       this.#server.close(resolve);
     });
+  }
+
+  // Ends its connections, and those that still come. The port stays taken until
+  // the process ends, for a test may be over before its client has connected:
+  // another server that was given the port meanwhile, in a process that runs at
+  // the same time, would take that client for its own.
+  async retire() {
+    this.#isRetired = true;
+    this.#server.unref();
+    for (const connection of this.connections) connection.destroy();
+    await Promise.all(this.connections.map(({ closed }) => closed));
   }
 }
