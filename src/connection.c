@@ -242,32 +242,43 @@ static bool is_shared(const uvws__loop_t* loop, const uint8_t* data) {
   return data == loop->read_buffer || data == loop->plain_buffer;
 }
 
+/* What stands behind the response are frames already. */
+static UVWS__NOINLINE void read_opening(uvws__conn_t* conn, uint8_t* data,
+                                        size_t len) {
+  size_t used = uvws__opening_receive(conn->extra->opening, data, len);
+  if (conn->extra->opening != NULL) return; /* refused: a body */
+  conn->bytes_received += len - used;
+  uvws__conn_receive(conn, data + used, len - used);
+}
+
+/* Read straight into the message; what is beyond its end moves. */
+static UVWS__NOINLINE void read_tail(uvws__conn_t* conn, uint8_t* data,
+                                     size_t len) {
+  uint64_t remaining = conn->receiver->parser.remaining;
+  size_t wanted = len > remaining ? (size_t)remaining : len;
+  size_t beyond = len - wanted;
+  memcpy(conn->loop->read_buffer, data + wanted, beyond);
+  uvws__conn_receive(conn, data, wanted);
+  if (beyond > 0) uvws__conn_receive(conn, conn->loop->read_buffer, beyond);
+}
+
 static void on_read(uvws__stream_t* stream, uint8_t* data, size_t len) {
   uvws__conn_t* conn = stream->owner;
-  uint64_t frames = uvws__lending_frames(conn);
-  size_t heard = len;
   if (conn->state == UVWS__STATE_UPGRADING) {
-    size_t used = uvws__opening_receive(conn->extra->opening, data, len);
-    data += used;
-    len -= used;
-    if (conn->extra->opening != NULL) return; /* refused: a body */
-    conn->bytes_received += len;
-    uvws__conn_receive(conn, data, len);
+    read_opening(conn, data, len);
     return;
   }
+  uint64_t frames = uvws__lending_frames(conn);
   conn->bytes_received += len;
-  if (!is_shared(conn->loop, data) && len > conn->receiver->parser.remaining) {
-    /* Read straight into the message, and beyond its end. */
-    size_t wanted = (size_t)conn->receiver->parser.remaining;
-    size_t beyond = len - wanted;
-    memcpy(conn->loop->read_buffer, data + wanted, beyond);
-    uvws__conn_receive(conn, data, wanted);
-    data = conn->loop->read_buffer;
-    len = beyond;
-  }
-  uvws__conn_receive(conn, data, len);
-  if (uvws__lending_frames(conn) != frames) heard += UVWS__TINY;
-  uvws__liveness_heard(conn, heard);
+  if (conn->receiver == NULL || is_shared(conn->loop, data))
+    uvws__conn_receive(conn, data, len);
+  else
+    read_tail(conn, data, len);
+  if (uvws__lending_frames(conn) != frames) len += UVWS__TINY;
+  uvws__liveness_heard(conn, len);
+  /* What the end of the turn does, which may not be waited for. */
+  if (conn->extra != &uvws__no_extra) uvws__conn_spare_extra(conn);
+  if (conn->starved) uvws__stream_wake(conn->stream);
 }
 
 static void on_ended(uvws__stream_t* stream, int status) {
@@ -466,11 +477,6 @@ static void leave(uvws__conn_t* conn) {
 
 /* ---- beginning and end ---- */
 
-uvws__budget_t* uvws__conn_budget(const uvws__conn_t* conn) {
-  return conn->settings->server == NULL ? NULL
-                                        : &conn->settings->server->budget;
-}
-
 int uvws__conn_new(uvws_t* ws, uvws__role_t role, uvws__state_t state,
                    uvws__settings_t* settings, uvws__conn_t** result) {
   uvws__conn_t* conn = uvws__zalloc(sizeof(*conn));
@@ -489,6 +495,8 @@ int uvws__conn_new(uvws_t* ws, uvws__role_t role, uvws__state_t state,
   conn->settings = uvws__settings_ref(settings);
   conn->state = (uint8_t)state;
   conn->is_server = role == UVWS__SERVER;
+  conn->is_plain = !EMITS(ws, chunk) && !EMITS(ws, trace) &&
+                   settings->high_water >= UVWS__CORK_SIZE;
   conn->deadline.passed = on_deadline;
   conn->bytes_before = UINT64_MAX;
   *result = conn;

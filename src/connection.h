@@ -82,6 +82,8 @@ struct uvws__conn_s {
   bool is_server : 1;
   bool close_sent : 1;
   bool clean : 1;
+  bool is_plain : 1; /* nobody asks for chunks or traces, and what is corked is
+                        below the water marks: the short ways will do */
 
   /* flow.c */
   bool full : 1; /* the queue passed its high-water mark: `drain` is to come */
@@ -155,9 +157,6 @@ void uvws__conn_await_handshake(uvws__conn_t* conn);
 
 /* The stream is the connection's from now on. */
 void uvws__conn_take_stream(uvws__conn_t* conn, uvws__stream_t* stream);
-
-/* Its server's, or NULL. */
-uvws__budget_t* uvws__conn_budget(const uvws__conn_t* conn);
 
 /* Those that have nothing extra share one that is empty and constant: reading
  * needs no check, and whoever writes something but zero makes one of the

@@ -165,7 +165,7 @@ static void give_inflater(uvws__loop_t* loop, unsigned bits,
 /* ---- what a connection keeps ---- */
 
 static uvws__budget_t* budget_of(const struct uvws__deflate_s* deflate) {
-  return uvws__conn_budget(deflate->conn);
+  return deflate->conn->settings->budget;
 }
 
 /* Whether the server can afford that the deflater stays for a while. */

@@ -38,9 +38,9 @@ static void charge(uvws__conn_t* conn, uint64_t waiting) {
   if (waiting == before || !uvws__conn_need_extra(conn)) return;
   conn->extra->charged = waiting;
   if (waiting > before)
-    uvws__budget_take(uvws__conn_budget(conn), waiting - before, UVWS__FOR_ANY);
+    uvws__budget_take(conn->settings->budget, waiting - before, UVWS__FOR_ANY);
   else
-    uvws__budget_give(uvws__conn_budget(conn), before - waiting, UVWS__FOR_ANY);
+    uvws__budget_give(conn->settings->budget, before - waiting, UVWS__FOR_ANY);
 }
 
 /* What the kernel has refused so far. */
@@ -51,36 +51,30 @@ static uint64_t waiting_in(const uvws__conn_t* conn) {
 
 static bool has_room(const uvws__conn_t* conn, uint64_t len) {
   bool is_slow = conn->stream->outbox != NULL;
-  return uvws__budget_allows(uvws__conn_budget(conn), len,
+  return uvws__budget_allows(conn->settings->budget, len,
                              is_slow ? UVWS__FOR_SLOW : UVWS__FOR_ANY);
 }
 
 uint64_t uvws__flow_most(const uvws__conn_t* conn) {
-  const uvws__budget_t* budget = uvws__conn_budget(conn);
+  const uvws__budget_t* budget = conn->settings->budget;
   return budget == NULL || budget->max == 0 ? UINT64_MAX : budget->max;
 }
 
 int uvws__flow_admit(uvws__conn_t* conn, uint64_t len) {
-  const uvws__budget_t* budget = uvws__conn_budget(conn);
-  uint64_t corked = uvws__stream_corked(conn->stream);
-  /* What most are: more than fits, by far, and nothing waits. */
-  if (!conn->full && conn->stream->outbox == NULL && len <= UVWS__CORK_SIZE &&
-      (budget == NULL || budget->used + corked + len < budget->max / 2)) {
-    if (conn->extra->wanted != 0) conn->extra->wanted = 0;
-    return 0;
-  }
   if (len > uvws__flow_most(conn)) return UVWS_ETOOBIG;
   if (conn->full && conn->settings->high_water_policy != UVWS_HIGH_WATER_TELL) {
     if (conn->settings->high_water_policy == UVWS_HIGH_WATER_CLOSE)
       uvws__conn_fail(conn, UVWS__FAIL_HIGH_WATER);
     return UV_ENOBUFS;
   }
-  bool admitted = has_room(conn, corked + len);
+  bool admitted = has_room(conn, uvws__stream_corked(conn->stream) + len);
   if (conn->extra->wanted != 0) conn->extra->wanted = 0;
   if (admitted) return 0;
   /* Without memory for it `drain` comes as soon as there is any room. */
   if (uvws__conn_need_extra(conn)) conn->extra->wanted = len;
   conn->starved = true;
+  /* What this turn has queued may be gone when it ends. */
+  if (uvws__stream_is_in_turn(conn->stream)) uvws__stream_wake(conn->stream);
   return UV_ENOBUFS;
 }
 
@@ -88,7 +82,7 @@ void uvws__flow_queued(uvws__conn_t* conn) {
   uvws__liveness_active(conn);
   /* What the kernel refuses is charged: much is offered to it at once, but in a
    * read callback, which ends soon. */
-  if (!conn->loop->reading &&
+  if (conn->loop->reader == NULL &&
       uvws__stream_corked(conn->stream) >= UVWS__CORK_PIECE)
     uvws__stream_flush(conn->stream);
   /* A peer that keeps up has no more than the cork. */
@@ -112,6 +106,7 @@ void uvws__flow_await(uvws__conn_t* conn, uvws_write_t* req, uvws_write_cb cb) {
   req->next = NULL;
   *conn->extra->writes_end = req;
   conn->extra->writes_end = &req->next;
+  uvws__stream_wake(conn->stream);
 }
 
 /* Calls back the writes that end at or before `end`. */

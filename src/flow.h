@@ -14,6 +14,15 @@ int uvws__flow_open(uvws__conn_t* conn);
 /* It is open no more: reads on, for the end must be seen. */
 void uvws__flow_end(uvws__conn_t* conn);
 
+/* What most sends find: nothing waits, and the budget has far more. */
+static inline bool uvws__flow_is_easy(const uvws__conn_t* conn, size_t len) {
+  const uvws__budget_t* budget = conn->settings->budget;
+  uint64_t more = uvws__stream_corked(conn->stream) + len;
+  return !conn->full && conn->stream->outbox == NULL &&
+         (budget == NULL || budget->used + more < budget->max / 2 ||
+          budget->max == 0);
+}
+
 /* Whether `len` more bytes may be queued: 0, or the status that refuses them.
  * The connection may have failed over it. */
 int uvws__flow_admit(uvws__conn_t* conn, uint64_t len);

@@ -82,7 +82,7 @@ static void on_message(uvws__conn_t* conn, const uvws__received_t* received) {
     delivery.message.data = uvws_blob_data(delivery.blob);
   }
   ws->events->message(ws, &delivery.message);
-  uvws_blob_unref(delivery.blob);
+  if (delivery.blob != NULL) uvws_blob_unref(delivery.blob);
 }
 
 /* RFC 6455, 5.5.2: a ping is answered until the peer's close frame has come,
@@ -110,7 +110,7 @@ static void on_close(uvws__conn_t* conn, const uvws__received_t* received) {
   uvws__conn_event(conn, UVWS__EVENT_CLOSE_CAME, NULL);
 }
 
-static bool is_receiving(const uvws__conn_t* conn) {
+static inline bool is_receiving(const uvws__conn_t* conn) {
   return (conn->state == UVWS__STATE_OPEN && !conn->read_stopped &&
           !conn->paused) ||
          conn->state == UVWS__STATE_CLOSE_SENT;
@@ -133,7 +133,7 @@ static void check_pings(uvws__conn_t* conn) {
 }
 
 /* What was complete before the limit was passed has been delivered. */
-static void check_fragments(uvws__conn_t* conn) {
+static inline void check_fragments(uvws__conn_t* conn) {
   uint32_t n = conn->receiver->tiny;
   if (n == 0) return;
   conn->receiver->tiny = 0;
@@ -143,7 +143,7 @@ static void check_fragments(uvws__conn_t* conn) {
 
 /* A read of 64 KiB may inflate to 64 MiB, and libuv reads again at once: the
  * loop's other sockets would wait for all of it. */
-static void pause_if_enough(uvws__conn_t* conn) {
+static inline void pause_if_enough(uvws__conn_t* conn) {
   if (conn->receiver->inflated < INFLATED_PER_TURN ||
       conn->state != UVWS__STATE_OPEN || conn->read_stopped)
     return;
@@ -153,7 +153,8 @@ static void pause_if_enough(uvws__conn_t* conn) {
   uvws__flow_resume_soon(conn);
 }
 
-void uvws__conn_receive(uvws__conn_t* conn, uint8_t* data, size_t len) {
+static UVWS__NOINLINE void receive_all(uvws__conn_t* conn, uint8_t* data,
+                                       size_t len) {
   uvws__received_t received;
   while (is_receiving(conn)) {
     if (conn->receiver == NULL && !uvws__lending_begin(conn)) {
@@ -195,4 +196,31 @@ void uvws__conn_receive(uvws__conn_t* conn, uint8_t* data, size_t len) {
     uvws__flow_hold(conn, data, len);
   else
     uvws__conn_fail(conn, UVWS__FAIL_NO_MEMORY);
+}
+
+/* Delivers messages for as long as each lies whole in the input. Whether that
+ * was all of the input. */
+static bool receive_whole(uvws__conn_t* conn, uint8_t** data, size_t* len) {
+  uvws__received_t received;
+  while (conn->state == UVWS__STATE_OPEN && is_receiving(conn)) {
+    switch (uvws__receive_whole(conn->is_server, &conn->settings->limits, data,
+                                len, &received)) {
+      case UVWS__RECEIVED_MESSAGE:
+        conn->frames_received++;
+        on_message(conn, &received);
+        break;
+      case UVWS__RECEIVED_FAILURE:
+        conn->frames_received++;
+        uvws__conn_fail(conn, received.failure);
+        break;
+      default: return *len == 0;
+    }
+  }
+  return false;
+}
+
+void uvws__conn_receive(uvws__conn_t* conn, uint8_t* data, size_t len) {
+  if (conn->receiver != NULL || !conn->is_plain ||
+      !receive_whole(conn, &data, &len))
+    receive_all(conn, data, len);
 }

@@ -34,7 +34,7 @@ static void make_up(struct uvws__lent_s* lent, const uvws__conn_t* conn) {
   uvws__receiver_init(receiver, conn->is_server ? UVWS__SERVER : UVWS__CLIENT,
                       &conn->settings->limits);
   receiver->spares = &conn->loop->spares;
-  receiver->budget = uvws__conn_budget(conn);
+  receiver->budget = conn->settings->budget;
   receiver->in_chunks = EMITS(conn->ws, chunk);
   if (EMITS(conn->ws, trace)) receiver->header = uvws__stats_trace_header;
   lent->settings = conn->settings;
@@ -44,6 +44,7 @@ static void make_up(struct uvws__lent_s* lent, const uvws__conn_t* conn) {
 static void lend(uvws__conn_t* conn, struct uvws__lent_s* lent) {
   lent->conn = conn;
   conn->receiver = &lent->receiver;
+  conn->stream->places = true;
 }
 
 static bool begin_anew(uvws__conn_t* conn) {
@@ -74,6 +75,7 @@ static void give_back(uvws__conn_t* conn) {
   conn->frames_received += conn->receiver->frames;
   conn->receiver->frames = 0;
   conn->receiver = NULL;
+  if (conn->stream != NULL) conn->stream->places = false;
   if (conn->loop->lent == NULL)
     conn->loop->lent = lent;
   else
@@ -88,8 +90,7 @@ static void end_for_good(uvws__conn_t* conn) {
 }
 
 void uvws__lending_end(uvws__conn_t* conn) {
-  const uvws__parser_t* parser = &conn->receiver->parser;
-  if (parser->in_payload || parser->in_message || parser->have > 0) return;
+  if (!uvws__parser_is_at_rest(&conn->receiver->parser)) return;
   if (conn->extra != &uvws__no_extra || conn->state != UVWS__STATE_OPEN)
     end_for_good(conn);
   else

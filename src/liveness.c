@@ -20,10 +20,6 @@ static const char PREFIX[] = {'u', 'v', 'w', 's'};
 
 enum { PING_SIZE = sizeof(PREFIX) + 4 };
 
-uint32_t uvws__liveness_now(const uvws__conn_t* conn) {
-  return (uint32_t)uv_now(conn->loop->uv);
-}
-
 static void ping_payload(const uvws__conn_t* conn, uint8_t out[PING_SIZE]) {
   memcpy(out, PREFIX, sizeof(PREFIX));
   memcpy(out + sizeof(PREFIX), &conn->n_pings, 4);
@@ -56,11 +52,6 @@ bool uvws__liveness_take_pong(uvws__conn_t* conn, const void* data,
 static void sign_of_life(uvws__conn_t* conn) {
   conn->heard_at = uvws__liveness_now(conn);
   conn->pinged = false;
-}
-
-void uvws__liveness_active(uvws__conn_t* conn) {
-  if (conn->settings->idle_timeout > 0)
-    conn->active_at = uvws__liveness_now(conn);
 }
 
 /* Whether `limit` has passed since `at`; else *due, the time until the next
@@ -144,7 +135,7 @@ static void look_soon(uvws__conn_t* conn) {
 }
 
 /* The deadline of a ping that was answered is too late for the next one. */
-void uvws__liveness_heard(uvws__conn_t* conn, size_t len) {
+void uvws__liveness_look_closer(uvws__conn_t* conn, size_t len) {
   bool pinged = conn->pinged;
   if (len < UVWS__TINY - (size_t)conn->trickle) {
     conn->trickle = (uint16_t)(conn->trickle + len);

@@ -10,14 +10,27 @@ void uvws__liveness_begin(uvws__conn_t* conn);
 void uvws__liveness_end(uvws__conn_t* conn);
 
 /* The loop's cached time in milliseconds, which may wrap. */
-uint32_t uvws__liveness_now(const uvws__conn_t* conn);
+static inline uint32_t uvws__liveness_now(const uvws__conn_t* conn) {
+  return (uint32_t)uv_now(conn->loop->uv);
+}
 
 /* Input came: `len` bytes of whatever it is; a frame's header counts as
  * UVWS__TINY of them. */
-void uvws__liveness_heard(uvws__conn_t* conn, size_t len);
+void uvws__liveness_look_closer(uvws__conn_t* conn, size_t len);
+static inline void uvws__liveness_heard(uvws__conn_t* conn, size_t len) {
+  if (len < UVWS__TINY || conn->pinged) {
+    uvws__liveness_look_closer(conn, len);
+  } else {
+    conn->trickle = 0;
+    conn->heard_at = uvws__liveness_now(conn);
+  }
+}
 
 /* A message came or went. */
-void uvws__liveness_active(uvws__conn_t* conn);
+static inline void uvws__liveness_active(uvws__conn_t* conn) {
+  if (conn->settings->idle_timeout > 0)
+    conn->active_at = uvws__liveness_now(conn);
+}
 
 /* Reading starts again: silence until now was our own doing. */
 void uvws__liveness_reading(uvws__conn_t* conn);

@@ -13,6 +13,7 @@ struct uvws__deflate_plan_s;
 typedef struct uvws__settings_s {
   unsigned refs;
   struct uvws__server_s* server; /* whose connections share it, or NULL */
+  uvws__budget_t* budget;        /* that server's, or NULL */
   struct uvws__deflate_plan_s* deflate; /* or NULL */
   uvws__limits_t limits;
   uint64_t max_discard;

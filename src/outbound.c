@@ -6,6 +6,7 @@
 #include "blob.h"
 #include "deflate.h"
 #include "flow.h"
+#include "liveness.h"
 #include "protocol/close-code.h"
 #include "protocol/mask.h"
 
@@ -182,6 +183,54 @@ int uvws__conn_send(uvws__conn_t* conn, const uvws__outgoing_t* out) {
   return uvws__deflate_wants(conn, out->len, out->flags)
              ? send_packed(conn, out)
              : send_frame(conn, out, out->len);
+}
+
+/* The short way of what most messages are: small, on a connection that has
+ * nothing out of the ordinary, and of which nothing waits but in the cork.
+ * False, and nothing has happened, when it is not so simple. */
+static inline bool send_small(uvws__conn_t* conn, const void* data, size_t len,
+                              unsigned flags) {
+  uvws__stream_t* stream = conn->stream;
+  uint8_t mask[4];
+  bool masked = is_client(conn);
+  size_t size = uvws__frame_header_size(len, masked);
+  if (len >= RETURN_MIN || conn->extra != &uvws__no_extra || !conn->is_plain ||
+      !uvws__flow_is_easy(conn, len))
+    return false;
+  if (conn->loop->reader == NULL &&
+      uvws__stream_corked(stream) + size + len >= UVWS__CORK_PIECE)
+    return false;
+  if (masked && uvws__loop_random(conn->loop, mask, sizeof(mask)) != 0)
+    return false;
+  uint8_t* room = uvws__stream_cork(stream, size, len);
+  if (room == NULL) return false;
+  uvws__frame_header_write(room, uvws__first_byte(flags), len,
+                           masked ? mask : NULL);
+  if (masked)
+    uvws__mask(room + size, data, len, mask, 0);
+  else if (len > 0)
+    memcpy(room + size, data, len);
+  conn->ws->buffered_amount += len;
+  conn->messages_sent++;
+  conn->frames_sent++;
+  uvws__liveness_active(conn);
+  return true;
+}
+
+static UVWS__NOINLINE int send_long(uvws_t* ws, const void* data, size_t len,
+                                    unsigned flags) {
+  int status = uvws__check_send(ws, len, false);
+  if (status != 0) return status;
+  uv_buf_t buf = {(char*)data, len};
+  uvws__outgoing_t out = {uvws__first_byte(flags), &buf, 1, len,
+                          .flags = flags};
+  return uvws__conn_send(ws->conn, &out);
+}
+
+int uvws__send(uvws_t* ws, const void* data, size_t len, unsigned flags) {
+  if (ws->ready_state == UVWS_OPEN && send_small(ws->conn, data, len, flags))
+    return 0;
+  return send_long(ws, data, len, flags);
 }
 
 int uvws__conn_send_ping(uvws__conn_t* conn, const void* data, size_t len) {

@@ -28,6 +28,14 @@ bool uvws__flags_are_valid(unsigned flags);
  * is one that was begun. */
 int uvws__check_send(uvws_t* ws, uint64_t len, bool in_parts);
 
+/* The first byte of a message in one frame. */
+static inline uint8_t uvws__first_byte(unsigned flags) {
+  return UVWS__FIN | (flags & UVWS_TEXT ? UVWS__OP_TEXT : UVWS__OP_BINARY);
+}
+
+/* Checks, and queues, one message; its text has been checked. */
+int uvws__send(uvws_t* ws, const void* data, size_t len, unsigned flags);
+
 /* Queues one frame, which must have passed the check. */
 int uvws__conn_send(uvws__conn_t* conn, const uvws__outgoing_t* out);
 

@@ -214,6 +214,7 @@ int uvws_server_init(uv_loop_t* loop, uvws_server_t* shell,
     return status;
   }
   server->settings->server = server;
+  server->settings->budget = &server->budget;
   server->shell = shell;
   server->events = events;
   if (options.tls != NULL) server->tls = uvws_tls_ref(options.tls);

@@ -15,10 +15,14 @@
  * standard makes, in its order, then one step into the connection. */
 
 /* Rule 12: every call belongs to the thread of the socket's loop. */
+static void check_thread(const uvws_t* ws) {
+  assert(ws->conn == NULL || uvws__loop_is_here(ws->conn->loop));
+  (void)ws;
+}
+
 static uvws__conn_t* conn_of(const uvws_t* ws) {
-  uvws__conn_t* conn = uvws__conn_of(ws);
-  assert(ws->conn == NULL || uvws__loop_is_here(conn->loop));
-  return conn;
+  check_thread(ws);
+  return uvws__conn_of(ws);
 }
 
 static uvws__stream_t* stream_of(const uvws_t* ws) {
@@ -52,11 +56,6 @@ static bool has_utf8_to_check(unsigned flags) {
   return (flags & UVWS_TEXT) && !(flags & UVWS_UTF8_CHECKED);
 }
 
-/* The first byte of a message in one frame. */
-static uint8_t whole(unsigned flags) {
-  return UVWS__FIN | (flags & UVWS_TEXT ? UVWS__OP_TEXT : UVWS__OP_BINARY);
-}
-
 /* WebSockets standard, 3.1, send(): the state is looked at first, then the text
  * is; one that comes too late is counted, but not if it could not be sent. */
 int uvws_send(uvws_t* ws, const void* data, size_t len, unsigned flags) {
@@ -65,11 +64,8 @@ int uvws_send(uvws_t* ws, const void* data, size_t len, unsigned flags) {
   if (ws->ready_state == UVWS_CONNECTING) return UVWS_EINVALIDSTATE;
   if (has_utf8_to_check(flags) && !uvws__utf8_is_valid(data, len))
     return UVWS_EUTF8;
-  int status = uvws__check_send(ws, len, false);
-  if (status != 0) return status;
-  uv_buf_t buf = {(char*)data, len};
-  uvws__outgoing_t out = {whole(flags), &buf, 1, len, .flags = flags};
-  return uvws__conn_send(conn_of(ws), &out);
+  check_thread(ws);
+  return uvws__send(ws, data, len, flags);
 }
 
 static int check_blob(uvws_blob_t* blob, unsigned flags) {
@@ -82,8 +78,8 @@ static int check_blob(uvws_blob_t* blob, unsigned flags) {
 static uvws__outgoing_t message_of(uvws_blob_t* blob, unsigned flags,
                                    uv_buf_t* buf) {
   *buf = (uv_buf_t){(char*)uvws_blob_data(blob), uvws_blob_size(blob)};
-  return (uvws__outgoing_t){whole(flags), buf,          1,
-                            buf->len,     .blob = blob, .flags = flags};
+  return (uvws__outgoing_t){
+      uvws__first_byte(flags), buf, 1, buf->len, .blob = blob, .flags = flags};
 }
 
 static int send_one(uvws_t* ws, uvws__outgoing_t* out) {
@@ -159,8 +155,9 @@ int uvws_write(uvws_write_t* req, uvws_t* ws, const uv_buf_t bufs[], unsigned n,
   if (status != 0) return status;
   uvws__conn_t* conn = conn_of(ws);
   if (!uvws__conn_need_extra(conn)) return UV_ENOMEM;
-  uvws__outgoing_t out = {whole(flags),     bufs,          n, (size_t)len,
-                          .borrowed = true, .flags = flags};
+  uvws__outgoing_t out = {
+      uvws__first_byte(flags), bufs,          n, (size_t)len,
+      .borrowed = true,        .flags = flags};
   status = uvws__conn_send(conn, &out);
   if (status == 0) uvws__flow_await(conn, req, cb);
   return status;

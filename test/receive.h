@@ -343,13 +343,29 @@ static void move_input(run_t* run, uint8_t** block, uint8_t** at, size_t left) {
   *block = *at = moved;
 }
 
+/* As src/inbound.c, which takes the short way first; but the long one must do
+ * without it. */
+static uvws__received_kind_t receive_next(run_t* run, bool* is_plain,
+                                          uint8_t** at, size_t* left,
+                                          uvws__received_t* got) {
+  uvws__receiver_t* receiver = &run->receiver;
+  if (*is_plain && !receiver->discarding) {
+    uvws__received_kind_t kind = uvws__receive_whole(
+        uvws__is_masked(&receiver->parser), receiver->limits, at, left, got);
+    if (kind != UVWS__RECEIVED_NOTHING) return kind;
+  }
+  *is_plain = false;
+  return uvws__receive(receiver, at, left, got);
+}
+
 /* `block`, when it is not NULL, is freed. */
 static void receive(run_t* run, uint8_t* block, uint8_t* at, size_t left) {
   uvws__received_t got;
+  bool is_plain = !run->direct && !run->receiver.in_chunks &&
+                  uvws__parser_is_at_rest(&run->receiver.parser);
   memory.received += left;
   for (;;) {
-    uvws__received_kind_t kind =
-        uvws__receive(&run->receiver, &at, &left, &got);
+    uvws__received_kind_t kind = receive_next(run, &is_plain, &at, &left, &got);
     if (run->discard_in_event &&
         (kind == UVWS__RECEIVED_MESSAGE || kind == UVWS__RECEIVED_CHUNK))
       uvws__receiver_discard(&run->receiver);

@@ -120,6 +120,30 @@ static void test_sends_of_a_message_event_count_until_the_turn_ends(
   conn_end();
 }
 
+/* Nobody asks between the two. */
+static void send_in_each_turn(peer_t* peer, const uvws_message_t* message) {
+  size_t len = 100 + peer->messages;
+  (void)message;
+  assert_int_equal(uvws_send(&peer->ws, pattern, len, UVWS_BINARY), 0);
+  assert_int_equal(uvws_buffered_amount(&peer->ws), len);
+}
+
+static void test_sends_of_a_turn_do_not_count_in_the_next(void** state) {
+  uint8_t frame[16];
+  conn_open(*state, RAW_STAY);
+  conn.raw.on_data = NULL;
+  kernel.room = NO_LIMIT;
+  conn.peer->on_message = send_in_each_turn;
+  for (unsigned n = 1; n <= 3; n++) {
+    raw_send(&conn.raw, frame,
+             make_frame(frame, 0x81, "go", 2, conn.is_server));
+    while (conn.peer->messages < n) uv_run(test_loop, UV_RUN_ONCE);
+  }
+  uv_run(test_loop, UV_RUN_NOWAIT);
+  assert_int_equal(uvws_buffered_amount(&conn.peer->ws), 0);
+  conn_end();
+}
+
 static void on_phase_timer(uv_timer_t* timer) {
   (void)timer;
   send_and_flush(phases.peer);
@@ -162,6 +186,199 @@ static void test_terminate_does_not_lower_it_within_the_turn(void** state) {
     conn_end();
     assert_int_equal(amount(), left);
   }
+}
+
+/* ---- what a read callback leaves to the end of the turn ---- */
+
+static void put_hundred(peer_t* peer, const uvws_message_t* message) {
+  (void)peer;
+  (void)message;
+  put(TEXT, 100);
+}
+
+/* The peer says something, and what that causes is over, and its turn. */
+static void go(void (*on_message)(peer_t*, const uvws_message_t*)) {
+  uint8_t frame[16];
+  unsigned before = conn.peer->messages;
+  conn.peer->on_message = on_message;
+  raw_send(&conn.raw, frame, make_frame(frame, 0x81, "go", 2, conn.is_server));
+  while (conn.peer->messages == before) uv_run(test_loop, UV_RUN_ONCE);
+  turn();
+}
+
+/* Nobody asks before. */
+static void test_terminate_does_not_hide_that_it_has_fallen(void** state) {
+  conn_open(*state, RAW_STAY);
+  kernel.room = NO_LIMIT;
+  go(put_hundred);
+  assert_int_equal(kernel.taken, model.wire);
+  uvws_terminate(&conn.peer->ws);
+  assert_int_equal(amount(), 0);
+  conn_end();
+  assert_int_equal(amount(), 0);
+}
+
+/* Only then can a peer that takes nothing be noticed, and its share of the
+ * memory be counted. */
+static void test_what_a_read_callback_could_not_send_is_seen_to_wait(
+    void** state) {
+  conn_open(*state, RAW_STAY);
+  go(put_hundred);
+  const uvws__conn_t* it = conn.peer->ws.conn;
+  assert_int_equal(amount(), 100);
+  assert_true(it->blocked);
+  assert_int_equal(it->extra->charged, uvws_queue_size(&conn.peer->ws));
+  conn_end();
+}
+
+static void test_a_write_that_fails_in_a_read_callback_is_noticed(
+    void** state) {
+  conn_open(*state, RAW_STAY);
+  kernel.error = EPIPE;
+  go(put_hundred);
+  assert_true(conn.peer->ws.conn->mute);
+  assert_int_equal(amount(), 100);
+  conn_end();
+}
+
+static void fail_then_send(peer_t* peer, const uvws_message_t* message) {
+  (void)message;
+  put(TEXT, 100);
+  uvws_flush(&peer->ws);
+  assert_int_equal(uvws_send(&peer->ws, "x", 1, UVWS_TEXT), UV_EPIPE);
+}
+
+static void test_a_send_behind_a_failed_write_is_refused(void** state) {
+  conn_open(*state, RAW_STAY);
+  kernel.error = EPIPE;
+  go(fail_then_send);
+  assert_int_equal(amount(), 100);
+  conn_end();
+}
+
+/* More pieces, then more bytes, than the cork has room for. */
+static void overflow(peer_t* peer, const uvws_message_t* message) {
+  const uvws__cork_t* cork = &peer->ws.conn->loop->cork;
+  (void)message;
+  for (unsigned i = 0; i < 2 * UVWS__CORK_MARKS + 100; i++) {
+    put(BINARY, i % 8);
+    assert_true(cork->n_marks <= UVWS__CORK_MARKS);
+  }
+  for (unsigned i = 0; i < 2 * UVWS__CORK_SIZE / 4000 + 10; i++) {
+    put(TEXT, 4000);
+    assert_true(uvws__cork_size(cork) <= UVWS__CORK_SIZE);
+  }
+}
+
+static void test_small_sends_overflow_the_cork(void** state) {
+  conn_open(*state, RAW_STAY);
+  kernel.room = NO_LIMIT;
+  go(overflow);
+  while (conn.received < model.n) turn();
+  assert_int_equal(amount(), 0);
+  conn_end();
+}
+
+/* The end of its own read callback, which does not come, is not waited for. */
+static void test_what_another_s_read_callback_sent_is_seen_to_wait(
+    void** state) {
+  static server_t others;
+  peer_t other;
+  conn_open(*state, RAW_STAY);
+  server_start(&others, NULL);
+  others.stop_after = 1;
+  others.echo = true;
+  peer_init(&other);
+  other.on_message = put_hundred;
+  peer_connect(&other, others.port, NULL);
+  test_run_until(&other.opened);
+  assert_int_equal(uvws_send(&other.ws, "go", 2, UVWS_TEXT), 0);
+  while (other.messages == 0) uv_run(test_loop, UV_RUN_ONCE);
+  turn();
+  assert_true(conn.peer->ws.conn->blocked);
+  uvws_terminate(&other.ws);
+  conn_end();
+}
+
+static uvws_write_t written;
+static unsigned n_written;
+
+static void on_written(uvws_write_t* req, int status) {
+  assert_ptr_equal(req, &written);
+  assert_int_equal(status, 0);
+  n_written++;
+}
+
+static void write_hundred(peer_t* peer, const uvws_message_t* message) {
+  uv_buf_t buf = {pattern, 100};
+  (void)message;
+  assert_int_equal(
+      uvws_write(&written, &peer->ws, &buf, 1, UVWS_BINARY, on_written), 0);
+  uvws_flush(&peer->ws);
+  assert_int_equal(n_written, 0);
+}
+
+/* Nothing else waits. */
+static void test_a_write_in_a_read_callback_is_called_back(void** state) {
+  conn_open(*state, RAW_STAY);
+  conn.raw.on_data = NULL;
+  kernel.room = NO_LIMIT;
+  n_written = 0;
+  go(write_hundred);
+  assert_int_equal(n_written, 1);
+  conn_end();
+}
+
+static void send_in_parts(peer_t* peer, const uvws_message_t* message) {
+  (void)message;
+  assert_int_equal(uvws_begin(&peer->ws, UVWS_BINARY), 0);
+  assert_int_equal(uvws_end(&peer->ws, pattern, 10), 0);
+}
+
+/* A socket that sends only in its read callbacks must not keep, for good, what
+ * one message in parts needed. */
+static void test_a_read_callback_leaves_nothing_behind(void** state) {
+  conn_open(*state, RAW_STAY);
+  conn.raw.on_data = NULL;
+  kernel.room = NO_LIMIT;
+  turn();
+  const uvws__extra_t* extra = conn.peer->ws.conn->extra;
+  go(send_in_parts);
+  assert_ptr_equal(conn.peer->ws.conn->extra, extra);
+  conn_end();
+}
+
+/* ---- what small sends must not slip past ---- */
+
+static void test_small_sends_fill_a_small_budget(void** state) {
+  uvws_server_options_t options;
+  uvws_server_options_init(&options);
+  options.max_memory = 20000;
+  conn_server_options = &options;
+  conn_open(*state, RAW_STAY);
+  conn_server_options = NULL;
+  for (int i = 0; i < 6; i++) put(TEXT, 3000);
+  assert_int_equal(uvws_send(&conn.peer->ws, pattern, 3000, UVWS_TEXT),
+                   UV_ENOBUFS);
+  assert_true(uvws_needs_drain(&conn.peer->ws));
+  assert_int_equal(amount(), 18000);
+  conn_end();
+}
+
+static void test_small_sends_pass_a_low_mark(void** state) {
+  uvws_server_options_t options;
+  uvws_server_options_init(&options);
+  options.high_water = 1000;
+  options.low_water = 100;
+  conn_server_options = &options;
+  conn_open(*state, RAW_STAY);
+  conn_server_options = NULL;
+  for (int i = 0; i < 4; i++) {
+    assert_false(uvws_needs_drain(&conn.peer->ws));
+    put(TEXT, 300);
+  }
+  assert_true(uvws_needs_drain(&conn.peer->ws));
+  conn_end();
 }
 
 /* ---- how far it falls: partial writes ---- */
@@ -325,7 +542,7 @@ static void send_back(peer_t* peer, const uvws_message_t* message) {
       if (len == 0 && answers[back.i][k].kind != PING) continue;
       put_back(message, answers[back.i][k].kind, len);
       assert_true(cork->n_bufs <= UVWS__CORK_BUFS);
-      assert_true(cork->size <= UVWS__CORK_SIZE);
+      assert_true(uvws__cork_size(cork) <= UVWS__CORK_SIZE);
       if (cork->n_bufs > 1) back.refers = true;
       if (round == 0 && k == back.flush_at) uvws_flush(&peer->ws);
     }
@@ -530,9 +747,20 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       BOTH_ROLES(test_only_payload_counts),
       BOTH_ROLES(test_sends_of_a_message_event_count_until_the_turn_ends),
+      BOTH_ROLES(test_sends_of_a_turn_do_not_count_in_the_next),
       BOTH_ROLES(test_sends_of_a_timer_count_until_the_turn_ends),
       BOTH_ROLES(test_sends_outside_of_uv_run_count_until_the_next_turn),
       BOTH_ROLES(test_terminate_does_not_lower_it_within_the_turn),
+      BOTH_ROLES(test_terminate_does_not_hide_that_it_has_fallen),
+      BOTH_ROLES(test_what_a_read_callback_could_not_send_is_seen_to_wait),
+      BOTH_ROLES(test_a_write_that_fails_in_a_read_callback_is_noticed),
+      BOTH_ROLES(test_a_send_behind_a_failed_write_is_refused),
+      BOTH_ROLES(test_small_sends_overflow_the_cork),
+      BOTH_ROLES(test_what_another_s_read_callback_sent_is_seen_to_wait),
+      BOTH_ROLES(test_a_write_in_a_read_callback_is_called_back),
+      BOTH_ROLES(test_a_read_callback_leaves_nothing_behind),
+      ROLE(test_small_sends_fill_a_small_budget, 1, "(server)"),
+      ROLE(test_small_sends_pass_a_low_mark, 1, "(server)"),
       BOTH_ROLES(test_it_falls_with_every_partial_write),
       BOTH_ROLES(test_a_cut_burst_counts_what_is_left),
       BOTH_ROLES(test_a_full_socket_counts_what_the_kernel_left),

@@ -11,6 +11,10 @@
 
 static unsigned tries;  /* uv_try_write() */
 static unsigned writes; /* uv_write() on our own handles */
+static struct {
+  uint8_t bytes[64];
+  size_t len;
+} tried; /* at last */
 
 int __real_uv_try_write(uv_stream_t* handle, const uv_buf_t bufs[], unsigned n);
 int __real_uv_write(uv_write_t* req, uv_stream_t* handle, const uv_buf_t bufs[],
@@ -22,6 +26,8 @@ int __wrap_uv_write(uv_write_t* req, uv_stream_t* handle, const uv_buf_t bufs[],
 int __wrap_uv_try_write(uv_stream_t* handle, const uv_buf_t bufs[],
                         unsigned n) {
   tries++;
+  tried.len = bufs[0].len < sizeof(tried.bytes) ? bufs[0].len : 0;
+  memcpy(tried.bytes, bufs[0].base, tried.len);
   return __real_uv_try_write(handle, bufs, n);
 }
 
@@ -101,6 +107,26 @@ static void test_a_send_leaves_in_the_next_nowait_run(void** state) {
     assert_int_equal(uvws_buffered_amount(&client.ws), 0);
   }
   while (server.peers[0].messages < 10) uv_run(test_loop, UV_RUN_NOWAIT);
+  uvws_close(&client.ws, 1000, NULL, 0);
+  test_run();
+}
+
+/* Zeros look like their mask, which is another for each frame, and one that
+ * nobody can foresee: RFC 6455, 5.3. */
+static void test_each_small_frame_has_a_mask_of_its_own(void** state) {
+  uint8_t last[4] = {0, 0, 0, 0};
+  (void)state;
+  if (test_has_tls()) return;
+  pair_open();
+  for (int i = 0; i < 50; i++) {
+    assert_int_equal(uvws_send(&client.ws, "\0\0\0\0", 4, UVWS_BINARY), 0);
+    uvws_flush(&client.ws);
+    assert_int_equal(tried.len, 10);
+    assert_memory_equal(tried.bytes, "\x82\x84", 2);
+    assert_memory_equal(tried.bytes + 2, tried.bytes + 6, 4);
+    assert_memory_not_equal(tried.bytes + 2, last, 4);
+    memcpy(last, tried.bytes + 2, 4);
+  }
   uvws_close(&client.ws, 1000, NULL, 0);
   test_run();
 }
@@ -288,6 +314,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(test_nothing_sleeps_over_what_a_timer_sent),
       TEST(test_run_once_does_not_block_over_corked_bytes),
+      TEST(test_each_small_frame_has_a_mask_of_its_own),
       TEST(test_a_send_leaves_in_the_next_nowait_run),
       TEST(test_what_one_read_caused_leaves_in_one_write),
       TEST(test_a_ping_is_answered_whatever_was_sent_before),

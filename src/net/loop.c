@@ -93,6 +93,8 @@ static uint64_t now_ms(void) {
 static void on_turn_end(uv_idle_t* idle) {
   uvws__loop_t* loop = idle->data;
   learn_thread(loop);
+  loop->turn++;
+  loop->turn_began = false;
   uvws__deferred_t* list = loop->deferred;
   loop->deferred = NULL;
   loop->deferred_end = &loop->deferred;
@@ -102,7 +104,13 @@ static void on_turn_end(uv_idle_t* idle) {
     uvws__loop_undefer(loop, deferred);
     deferred->run(deferred);
   }
-  if (loop->deferred == NULL) uv_idle_stop(idle);
+  if (!loop->turn_began) uv_idle_stop(idle);
+}
+
+void uvws__loop_begin_turn(uvws__loop_t* loop) {
+  if (loop->turn_began) return;
+  loop->turn_began = true;
+  uv_idle_start(&loop->idle, on_turn_end);
 }
 
 void uvws__loop_defer(uvws__loop_t* loop, uvws__deferred_t* deferred) {
@@ -111,7 +119,7 @@ void uvws__loop_defer(uvws__loop_t* loop, uvws__deferred_t* deferred) {
   deferred->link = loop->deferred_end;
   *loop->deferred_end = deferred;
   loop->deferred_end = &deferred->next;
-  if (loop->deferred == deferred) uv_idle_start(&loop->idle, on_turn_end);
+  uvws__loop_begin_turn(loop);
 }
 
 void uvws__loop_undefer(uvws__loop_t* loop, uvws__deferred_t* deferred) {
@@ -319,18 +327,14 @@ static int make(uv_loop_t* uv, uvws__loop_t** result) {
   memset(loop, 0, offsetof(uvws__loop_t, wheel));
   loop->uv = uv;
   loop->users = 1;
+  loop->turn = 1; /* not that of a stream which has sent nothing */
   loop->deferred_end = &loop->deferred;
   loop->posts_end = &loop->posts;
   loop->spares.first = on_first_spare;
   loop->trim.passed = on_trim;
   uvws__wheel_init(&loop->wheel, now_ms());
   loop->random_left = 0;
-  loop->cork.owner = NULL;
-  loop->cork.len = 0;
-  loop->cork.size = 0;
-  loop->cork.body = 0;
-  loop->cork.n_marks = 0;
-  loop->cork.n_bufs = 0;
+  uvws__cork_empty(&loop->cork);
   loop->gatherer = NULL;
   int status = init_handles(loop);
   if (status != 0) {

@@ -7,13 +7,10 @@
 #include <uv.h>
 
 #include "alloc.h"
+#include "net/cork.h"
 #include "net/wheel.h"
 
 #define UVWS__READ_BUFFER (512 * 1024)
-#define UVWS__CORK_SIZE   (260 * 1024)
-#define UVWS__CORK_PIECE  (65 * 1024) /* a larger piece is not corked */
-#define UVWS__CORK_MARKS  2048
-#define UVWS__CORK_BUFS   64
 #define UVWS__RANDOM_POOL 4096
 #define UVWS__RECORD_SIZE (16 * 1024)
 #define UVWS__RECORDS     5 /* that leave in one write */
@@ -22,7 +19,6 @@
 #define UVWS__CONTAINER_OF(ptr, type, member) \
   ((type*)((char*)(ptr)-offsetof(type, member)))
 
-struct uvws__stream_s;
 struct uvws__post_s;
 
 /* A call put off to the end of the turn. Zeroed memory is one not put off. */
@@ -31,27 +27,6 @@ typedef struct uvws__deferred_s {
   struct uvws__deferred_s** link; /* what points to us; NULL when not put off */
   void (*run)(struct uvws__deferred_s* deferred);
 } uvws__deferred_t;
-
-/* Of a piece of output: `head` bytes that bufferedAmount does not count, then
- * `body` bytes that it does; behind them `whole` is counted at once. */
-typedef struct uvws__mark_s {
-  uint64_t head;
-  uint64_t body;
-  uint64_t whole;
-} uvws__mark_t;
-
-/* Frames of one socket that leave in one write. */
-typedef struct uvws__cork_s {
-  struct uvws__stream_s* owner;
-  size_t len;    /* of `bytes` */
-  size_t size;   /* of all that is to leave */
-  uint64_t body; /* the sum over the marks */
-  unsigned n_marks;
-  unsigned n_bufs;
-  uvws__mark_t marks[UVWS__CORK_MARKS];
-  uv_buf_t bufs[UVWS__CORK_BUFS]; /* in `bytes` and in the loop's read buffer */
-  uint8_t bytes[UVWS__CORK_SIZE];
-} uvws__cork_t;
 
 typedef struct uvws__loop_s {
   struct uvws__loop_s* next; /* in the process-wide list */
@@ -63,6 +38,10 @@ typedef struct uvws__loop_s {
   uv_timer_t timer; /* for the wheel; referenced while there are holds */
   uv_async_t async; /* wakes the loop for `posts` */
   uint64_t timer_at;
+  uint32_t turn;                 /* its number, which may wrap */
+  bool turn_began;               /* and its end is waited for */
+  struct uvws__stream_s* reader; /* without TLS, inside its read callback: the
+                                    read buffer stays as it is; or NULL */
   uvws__deferred_t* deferred;
   uvws__deferred_t** deferred_end;
   struct uvws__conn_s* conns;      /* of src/connection.c, for uvws_walk() */
@@ -80,7 +59,6 @@ typedef struct uvws__loop_s {
   void* left_arg;
   uv_thread_t thread;
   bool thread_is_known; /* from the first callback on */
-  bool reading; /* inside a read callback: the read buffer stays as it is */
   uvws__wheel_t wheel;
   unsigned random_left;
   uint8_t random[UVWS__RANDOM_POOL];
@@ -109,6 +87,9 @@ bool uvws__loop_owns(const uv_handle_t* handle);
 
 /* Whether this thread may call: see rule 12 in docs/design.md. */
 bool uvws__loop_is_here(const uvws__loop_t* loop);
+
+/* The turn will be counted. */
+void uvws__loop_begin_turn(uvws__loop_t* loop);
 
 /* Calls deferred->run when this turn of the loop ends. Does nothing when it is
  * put off already. */

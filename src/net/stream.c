@@ -113,6 +113,11 @@ static uint64_t libuv_queue(const uvws__stream_t* stream) {
              : uv_stream_get_write_queue_size(stream->uv.stream);
 }
 
+/* Few streams have what the second look would cost. */
+static bool has_tls(const uvws__stream_t* stream) {
+  return stream->extra != &no_extra && stream->extra->secure != NULL;
+}
+
 /* ---- output: the cork ---- */
 
 /* What the kernel will never have counts as sent nowhere. */
@@ -134,14 +139,14 @@ void uvws__stream_fail_writing(uvws__stream_t* stream, int status) {
   status = true_status(stream, status);
   if (stream->write_status == 0) stream->write_status = status;
   drop_unsent(stream);
-  uvws__loop_defer(stream->loop, &stream->turn);
+  uvws__stream_begin_turn(stream);
 }
 
 /* As uv_try_write(). */
 static int try_write(uvws__stream_t* stream, const uv_buf_t* bufs, unsigned n) {
-  return stream->extra->secure == NULL
-             ? uv_try_write(stream->uv.stream, bufs, n)
-             : uvws__secure_try_write(stream->extra->secure, bufs, n);
+  return has_tls(stream)
+             ? uvws__secure_try_write(stream->extra->secure, bufs, n)
+             : uv_try_write(stream->uv.stream, bufs, n);
 }
 
 static bool ensure_outbox(uvws__stream_t* stream) {
@@ -152,26 +157,17 @@ static bool ensure_outbox(uvws__stream_t* stream) {
 
 static void start_write(uvws__stream_t* stream);
 
-static void empty_cork(uvws__cork_t* cork) {
-  cork->owner = NULL;
-  cork->len = 0;
-  cork->size = 0;
-  cork->body = 0;
-  cork->n_marks = 0;
-  cork->n_bufs = 0;
-}
-
 /* The rest of a cork of which the kernel took `taken` bytes. */
 static void spill_cork(uvws__stream_t* stream, size_t taken) {
   uvws__cork_t* cork = &stream->loop->cork;
+  size_t size = uvws__cork_size(cork);
   unsigned first = 0;
   stream->unreported +=
       uvws__marks_take(cork->marks, &first, &cork->n_marks, taken);
   if (!ensure_outbox(stream) ||
-      !uvws__outbox_append(stream->outbox, cork->bufs, taken,
-                           cork->size - taken, cork->marks + first,
-                           cork->n_marks)) {
-    stream->queued -= cork->size - taken;
+      !uvws__outbox_append(stream->outbox, cork->bufs, taken, size - taken,
+                           cork->marks + first, cork->n_marks)) {
+    stream->queued -= size - taken;
     uvws__stream_fail_writing(stream, UV_ENOMEM);
   }
 }
@@ -180,52 +176,22 @@ static void flush_cork(uvws__loop_t* loop) {
   uvws__cork_t* cork = &loop->cork;
   uvws__stream_t* stream = cork->owner;
   if (stream == NULL) return;
+  uvws__cork_end_run(cork);
   int taken = try_write(stream, cork->bufs, cork->n_bufs);
   if (taken == UV_EAGAIN) taken = 0;
   if (taken < 0) {
-    stream->queued -= cork->size;
+    stream->queued -= uvws__cork_size(cork);
     uvws__stream_fail_writing(stream, taken);
-  } else if ((size_t)taken == cork->size)
+  } else if ((size_t)taken == uvws__cork_size(cork))
     stream->unreported += cork->body;
   else
     spill_cork(stream, (size_t)taken);
-  empty_cork(cork);
-  start_write(stream);
+  uvws__cork_empty(cork);
+  if (stream->outbox != NULL) start_write(stream);
 }
 
 static void flush_own_cork(uvws__stream_t* stream) {
   if (stream->loop->cork.owner == stream) flush_cork(stream->loop);
-}
-
-/* The next `len` of the cork's own bytes leave, too. */
-static void cork_bytes(uvws__cork_t* cork, size_t len) {
-  char* at = (char*)cork->bytes + cork->len;
-  uv_buf_t* last = cork->n_bufs == 0 ? NULL : &cork->bufs[cork->n_bufs - 1];
-  cork->len += len;
-  if (last != NULL && last->base + last->len == at)
-    last->len += len;
-  else
-    cork->bufs[cork->n_bufs++] = uv_buf_init(at, (unsigned)len);
-}
-
-static inline uint8_t* reserve_in_cork(uvws__stream_t* stream,
-                                       const uvws__mark_t* mark) {
-  uvws__cork_t* cork = &stream->loop->cork;
-  uint8_t* room = cork->bytes + cork->len;
-  size_t len = (size_t)(mark->head + mark->body);
-  cork_bytes(cork, len);
-  cork->owner = stream;
-  cork->size += len;
-  cork->body += mark->body + mark->whole;
-  cork->marks[cork->n_marks++] = *mark;
-  return room;
-}
-
-/* Whether there is room for as many bytes, and two more buffers. */
-static bool cork_has_room(const uvws__cork_t* cork, size_t len) {
-  return cork->n_marks < UVWS__CORK_MARKS &&
-         cork->n_bufs + 2 <= UVWS__CORK_BUFS &&
-         len <= UVWS__CORK_SIZE - cork->size;
 }
 
 /* ---- output: the outbox ---- */
@@ -247,8 +213,7 @@ static void drop_empty_outbox(uvws__stream_t* stream) {
 
 static void settle(uvws__stream_t* stream) {
   uvws__outbox_t* outbox = stream->outbox;
-  if (outbox != NULL && stream->extra->secure != NULL &&
-      stream->write_status == 0) {
+  if (outbox != NULL && has_tls(stream) && stream->write_status == 0) {
     size_t done = uvws__secure_done(stream->extra->secure);
     stream->unreported += uvws__outbox_taken(outbox, done);
     uvws__secure_settle(stream->extra->secure, done);
@@ -287,7 +252,7 @@ static void on_written(uv_write_t* write, int status) {
 void uvws__stream_resume(uvws__stream_t* stream) {
   start_write(stream);
   drop_empty_outbox(stream);
-  if (stream->turn.link == NULL) report(stream);
+  if (!uvws__stream_is_in_turn(stream)) report(stream);
   if (stream->write_status == 0) tell_progress(stream);
 }
 
@@ -310,7 +275,7 @@ static void start_write(uvws__stream_t* stream) {
     drop_empty_outbox(stream);
     return;
   }
-  if (stream->extra->secure != NULL) return;
+  if (has_tls(stream)) return;
   unsigned n = uvws__outbox_buffers(outbox, bufs, WRITE_BUFS);
   uvws__outbox_submit(outbox, n);
   outbox->write.data = stream;
@@ -329,27 +294,24 @@ static void start_write(uvws__stream_t* stream) {
 static uint8_t* reserve(uvws__stream_t* stream, const uvws__mark_t* mark) {
   size_t head = (size_t)mark->head, body = (size_t)mark->body;
   uvws__cork_t* cork = &stream->loop->cork;
-  uint8_t* room = NULL;
   bool small = head <= UVWS__CORK_PIECE && body <= UVWS__CORK_PIECE - head;
-  if (cork->owner != NULL) {
-    bool fits = small && cork_has_room(cork, head + body);
-    /* Then it has no outbox, and its turn is to end. */
-    if (cork->owner == stream && fits) {
-      stream->queued += (uint64_t)head + body;
-      return reserve_in_cork(stream, mark);
-    }
+  uint8_t* room = NULL;
+  if (cork->owner != NULL && (cork->owner != stream || !small ||
+                              !uvws__cork_has_room(cork, head + body)))
     flush_cork(stream->loop);
-  }
-  if (small && stream->outbox == NULL && stream->write_status == 0)
-    room = reserve_in_cork(stream, mark);
-  else if (ensure_outbox(stream))
+  if (cork->owner == stream ||
+      (small && stream->outbox == NULL && stream->write_status == 0)) {
+    cork->owner = stream;
+    room = uvws__cork_add(cork, *mark);
+  } else if (ensure_outbox(stream)) {
     room = uvws__outbox_reserve(stream->outbox, mark);
+  }
   if (room == NULL) {
     drop_empty_outbox(stream);
     return NULL;
   }
   stream->queued += (uint64_t)head + body;
-  uvws__loop_defer(stream->loop, &stream->turn);
+  uvws__stream_begin_turn(stream);
   return room;
 }
 
@@ -382,24 +344,23 @@ bool uvws__stream_send_input(uvws__stream_t* stream, const uint8_t* head,
                              size_t body_len) {
   uvws__loop_t* loop = stream->loop;
   uvws__cork_t* cork = &loop->cork;
-  if (!loop->reading || (uintptr_t)body < (uintptr_t)loop->read_buffer ||
+  if (loop->reader == NULL || (uintptr_t)body < (uintptr_t)loop->read_buffer ||
       (uintptr_t)body >= (uintptr_t)loop->read_buffer + UVWS__READ_BUFFER)
     return false;
   if (stream->outbox != NULL || stream->write_status != 0 ||
       head_len + body_len > UVWS__CORK_SIZE)
     return false;
-  if (cork->owner != NULL &&
-      (cork->owner != stream || !cork_has_room(cork, head_len + body_len)))
+  if (cork->owner != NULL && (cork->owner != stream ||
+                              !uvws__cork_has_room(cork, head_len + body_len) ||
+                              !uvws__cork_can_refer(cork)))
     flush_cork(loop);
   if (stream->outbox != NULL || stream->write_status != 0) return false;
   uvws__mark_t mark = {head_len, 0, 0};
-  memcpy(reserve_in_cork(stream, &mark), head, head_len);
-  cork->bufs[cork->n_bufs++] = uv_buf_init((char*)body, (unsigned)body_len);
-  cork->size += body_len;
-  cork->marks[cork->n_marks - 1].body = body_len;
-  cork->body += body_len;
+  cork->owner = stream;
+  memcpy(uvws__cork_add(cork, mark), head, head_len);
+  uvws__cork_refer(cork, body, body_len);
   stream->queued += (uint64_t)head_len + body_len;
-  uvws__loop_defer(loop, &stream->turn);
+  uvws__stream_begin_turn(stream);
   return true;
 }
 
@@ -419,7 +380,7 @@ int uvws__stream_send(uvws__stream_t* stream, const uint8_t* head,
   }
   uint64_t piece = (uint64_t)head_len + body_len;
   stream->queued += piece;
-  uvws__loop_defer(stream->loop, &stream->turn);
+  uvws__stream_begin_turn(stream);
 
   size_t done = 0;
   if (outbox->unsent_bytes == piece && !outbox->writing &&
@@ -461,7 +422,7 @@ int uvws__stream_refer(uvws__stream_t* stream, const uint8_t* head,
   }
   stream->queued += head_len;
   for (unsigned i = 0; i < n; i++) stream->queued += body[i].len;
-  uvws__loop_defer(stream->loop, &stream->turn);
+  uvws__stream_begin_turn(stream);
   start_write(stream);
   return 0;
 }
@@ -474,30 +435,28 @@ void uvws__stream_flush(uvws__stream_t* stream) {
 
 void uvws__stream_settle(uvws__stream_t* stream) {
   /* Closing does not end the turn either: on_closed() reports the rest. */
-  if (stream->turn.link != NULL || is_closing(stream)) return;
+  if (uvws__stream_is_in_turn(stream) || is_closing(stream)) return;
   settle(stream);
   report(stream);
 }
 
 uint64_t uvws__stream_queue_size(const uvws__stream_t* stream) {
-  uint64_t size = stream->extra->secure != NULL ? 0 : libuv_queue(stream);
+  uint64_t size = has_tls(stream) ? 0 : libuv_queue(stream);
   if (stream->outbox != NULL) size += stream->outbox->unsent_bytes;
-  if (stream->extra->secure != NULL && stream->outbox != NULL &&
-      stream->write_status == 0)
+  if (has_tls(stream) && stream->outbox != NULL && stream->write_status == 0)
     size -= uvws__secure_done(stream->extra->secure);
   return size + uvws__stream_corked(stream);
 }
 
 bool uvws__stream_is_waiting(const uvws__stream_t* stream) {
   return stream->outbox != NULL || stream->loop->cork.owner == stream ||
-         (stream->extra->secure != NULL &&
-          uvws__secure_is_writing(stream->extra->secure));
+         (has_tls(stream) && uvws__secure_is_writing(stream->extra->secure));
 }
 
 uint32_t uvws__stream_taken_late(const uvws__stream_t* stream) {
   const uvws__outbox_t* outbox = stream->outbox;
   uint64_t now = 0;
-  if (stream->extra->secure != NULL)
+  if (has_tls(stream))
     now = uvws__secure_taken(stream->extra->secure);
   else if (outbox != NULL && outbox->writing)
     now = outbox->submitted - libuv_queue(stream);
@@ -506,6 +465,7 @@ uint32_t uvws__stream_taken_late(const uvws__stream_t* stream) {
 
 void uvws__stream_wake(uvws__stream_t* stream) {
   if (is_closing(stream)) return;
+  uvws__stream_begin_turn(stream);
   uvws__loop_defer(stream->loop, &stream->turn);
 }
 
@@ -537,7 +497,7 @@ bool uvws__stream_place(uvws__stream_t* stream, uint8_t** base, size_t* room,
                         size_t* wanted) {
   uint8_t* tail;
   size_t tail_room, tail_wanted;
-  if (stream->lingering || stream->events->alloc == NULL ||
+  if (!stream->places || stream->lingering ||
       !stream->events->alloc(stream, &tail, &tail_room, &tail_wanted))
     return false;
   *base = tail;
@@ -553,7 +513,7 @@ static void on_alloc(uv_handle_t* handle, size_t suggested, uv_buf_t* buf) {
   (void)suggested;
   if (!stream->reading)
     len = 0;
-  else if (stream->extra->secure == NULL)
+  else if (stream->places && !has_tls(stream))
     (void)uvws__stream_place(stream, &base, &len, NULL);
   buf->base = (char*)base;
   buf->len = len;
@@ -594,15 +554,27 @@ static void on_read(uv_stream_t* handle, ssize_t n, const uv_buf_t* buf) {
   flush_cork(stream->loop);
 }
 
+/* What the read callback queued is not with the kernel, or the end was: then
+ * the turn's is waited for after all. */
+static bool has_more_to_do(const uvws__stream_t* stream) {
+  return stream->sent_in == stream->loop->turn &&
+         (stream->outbox != NULL || stream->write_status != 0 ||
+          stream->lingering || stream->half_close) &&
+         !is_closing(stream);
+}
+
 void uvws__stream_input(uvws__stream_t* stream, uint8_t* data, size_t len) {
   uvws__loop_t* loop = stream->loop;
-  loop->reading = stream->extra->secure == NULL;
-  if (stream->extra->secure != NULL)
+  if (has_tls(stream)) {
     uvws__secure_read(stream->extra->secure, data, len);
-  else
-    uvws__stream_deliver(stream, data, len);
+    flush_cork(loop);
+    return;
+  }
+  loop->reader = stream;
+  uvws__stream_deliver(stream, data, len);
   flush_cork(loop);
-  loop->reading = false;
+  loop->reader = NULL;
+  if (has_more_to_do(stream)) uvws__loop_defer(loop, &stream->turn);
 }
 
 int uvws__stream_read_handle(uvws__stream_t* stream) {
@@ -616,8 +588,8 @@ int uvws__stream_read_handle(uvws__stream_t* stream) {
 
 int uvws__stream_read_start(uvws__stream_t* stream) {
   if (stream->reading || stream->ended != 0) return 0;
-  bool waits = stream->extra->secure != NULL &&
-               uvws__secure_read_start(stream->extra->secure);
+  bool waits =
+      has_tls(stream) && uvws__secure_read_start(stream->extra->secure);
   int status = waits ? 0 : uvws__stream_read_handle(stream);
   stream->reading = status == 0;
   return status;
@@ -652,7 +624,7 @@ static int say_fin(uvws__stream_t* stream) {
  * call of the owner's. What cannot be said any more is left unsaid. */
 static void linger_on(uvws__stream_t* stream) {
   if (stream->fin_said || uvws__stream_is_waiting(stream)) return;
-  if (stream->extra->secure != NULL && stream->write_status == 0 &&
+  if (has_tls(stream) && stream->write_status == 0 &&
       uvws__secure_end(stream->extra->secure) == UV_EAGAIN)
     return;
   if (stream->ended != 0 && stream->lingering) {
@@ -666,7 +638,7 @@ static void linger_on(uvws__stream_t* stream) {
 
 void uvws__stream_half_close(uvws__stream_t* stream) {
   stream->half_close = true;
-  uvws__loop_defer(stream->loop, &stream->turn);
+  uvws__stream_begin_turn(stream);
 }
 
 /* RFC 8446, 6.1. While lingering, the end of the connection is still to come,
@@ -687,7 +659,7 @@ void uvws__stream_linger(uvws__stream_t* stream, bool half_close,
   stream->discard_left = max_discard;
   int status = uvws__stream_read_start(stream);
   if (status != 0) stream->ended = status;
-  uvws__loop_defer(stream->loop, &stream->turn);
+  uvws__stream_begin_turn(stream);
 }
 
 void uvws__stream_gone(uvws__stream_t* stream) {
@@ -716,10 +688,11 @@ static void on_closed(uv_handle_t* handle) {
 
 void uvws__stream_close(uvws__stream_t* stream) {
   if (is_closing(stream)) return;
+  if (!uvws__stream_is_in_turn(stream)) report(stream);
   settle(stream);
-  if (stream->loop->cork.owner == stream) empty_cork(&stream->loop->cork);
+  if (stream->loop->cork.owner == stream) uvws__cork_empty(&stream->loop->cork);
   uvws__loop_undefer(stream->loop, &stream->turn);
-  if (stream->extra->secure != NULL) uvws__secure_stop(stream->extra->secure);
+  if (has_tls(stream)) uvws__secure_stop(stream->extra->secure);
   if (stream->extra->early != NULL)
     uvws__loop_undefer(stream->loop, &stream->extra->early->deferred);
   if (stream->extra->relay != NULL) uvws__relay_close(stream->extra->relay);

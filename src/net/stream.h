@@ -10,9 +10,9 @@
 typedef struct uvws__stream_s uvws__stream_t;
 
 /* What a stream tells its owner. None is called from inside a function of this
- * header, except `sent` from uvws__stream_settle(). */
+ * header, except `sent`. */
 typedef struct uvws__stream_events_s {
-  /* Where to put the next bytes: false (or NULL) for a buffer of the loop's.
+  /* Where to put the next bytes: false for a buffer of the loop's.
    * There is room for *len; the first *wanted belong there. */
   bool (*alloc)(uvws__stream_t* stream, uint8_t** base, size_t* len,
                 size_t* wanted);
@@ -61,14 +61,16 @@ struct uvws__stream_s {
   struct uvws__outbox_s* outbox; /* NULL while nothing waits in memory */
   uvws__deferred_t turn;         /* put off: bytes were queued in this turn */
   uint64_t queued;     /* wire bytes, all that ever were but for what is lost */
-  uint64_t unreported; /* body bytes given to the kernel in `turn` */
+  uint64_t unreported; /* body bytes that the kernel has, and sent() does not */
   uint64_t discard_left; /* input that lingering still tolerates */
+  uint32_t sent_in; /* the loop's turn in which its read callback queued some */
   uint32_t late; /* bytes that the kernel took only after a while; may wrap */
   int write_status; /* not 0: writing has failed */
   int ended;        /* not 0: no more input, UV_EOF or why */
   bool reading;
   bool lingering;
   bool half_close; /* say FIN once all is written */
+  bool places;     /* the owner may want input elsewhere: `alloc` is asked */
   bool fin_said;
   union {
     uv_tcp_t tcp;
@@ -100,6 +102,45 @@ void uvws__stream_read_pause(uvws__stream_t* stream);
  * else; NULL, and nothing is queued, when there is no memory. It leaves when
  * the read callback or the turn ends. */
 uint8_t* uvws__stream_reserve(uvws__stream_t* stream, size_t head, size_t body);
+
+/* Whether something was queued in this turn of the loop. */
+static inline bool uvws__stream_is_in_turn(const uvws__stream_t* stream) {
+  return stream->turn.link != NULL || stream->sent_in == stream->loop->turn;
+}
+
+/* Something is queued: what was in earlier turns is reported by now. Inside the
+ * stream's own read callback the end of the turn need not be waited for yet: as
+ * a rule all is with the kernel when that ends. */
+static inline void uvws__stream_begin_turn(uvws__stream_t* stream) {
+  uint64_t body = stream->unreported;
+  if (body > 0 && !uvws__stream_is_in_turn(stream)) {
+    stream->unreported = 0;
+    stream->events->sent(stream, body);
+  }
+  if (stream->loop->reader == stream) {
+    stream->sent_in = stream->loop->turn;
+    uvws__loop_begin_turn(stream->loop);
+  } else {
+    uvws__loop_defer(stream->loop, &stream->turn);
+  }
+}
+
+/* The same for what most pieces are: so small that it is corked, of a stream of
+ * which nothing waits but in the cork. NULL, and nothing is queued, when it is
+ * not so simple. */
+static inline uint8_t* uvws__stream_cork(uvws__stream_t* stream, size_t head,
+                                         size_t body) {
+  uvws__cork_t* cork = &stream->loop->cork;
+  if (stream->outbox != NULL || stream->write_status != 0) return NULL;
+  if (cork->owner == NULL) {
+    cork->owner = stream;
+    uvws__stream_begin_turn(stream);
+  } else if (cork->owner != stream || !uvws__cork_has_room(cork, head + body)) {
+    return NULL;
+  }
+  stream->queued += head + body;
+  return uvws__cork_add(cork, (uvws__mark_t){head, body, 0});
+}
 
 /* Queues a copy of bytes of which none are counted; false when there is no
  * memory. */
@@ -148,7 +189,7 @@ void uvws__stream_settle(uvws__stream_t* stream);
 /* Bytes that wait for the end of the read callback, or of the turn. */
 static inline size_t uvws__stream_corked(const uvws__stream_t* stream) {
   const uvws__cork_t* cork = &stream->loop->cork;
-  return cork->owner == stream ? cork->size : 0;
+  return cork->owner == stream ? uvws__cork_size(cork) : 0;
 }
 
 /* Wire bytes that wait. */

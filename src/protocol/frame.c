@@ -14,41 +14,9 @@
  * masking. */
 
 static const uint8_t RESERVED = 0x70;
-static const uint8_t MASKED = 0x80;
 
 static bool is_control(uint8_t opcode) {
   return opcode & 0x8;
-}
-
-size_t uvws__frame_header_size(uint64_t len, bool masked) {
-  size_t size = len < 126 ? 2 : len <= UINT16_MAX ? 4 : 10;
-  return masked ? size + 4 : size;
-}
-
-static uint8_t* put_big_endian(uint8_t* out, uint64_t value, unsigned bytes) {
-  while (bytes-- > 0) *out++ = (uint8_t)(value >> (8 * bytes));
-  return out;
-}
-
-size_t uvws__frame_header_write(uint8_t* out, uint8_t first_byte, uint64_t len,
-                                const uint8_t mask[4]) {
-  uint8_t* at = out;
-  uint8_t masked = mask == NULL ? 0 : MASKED;
-  *at++ = first_byte;
-  if (len < 126) {
-    *at++ = masked | (uint8_t)len;
-  } else if (len <= UINT16_MAX) {
-    *at++ = masked | 126;
-    at = put_big_endian(at, len, 2);
-  } else {
-    *at++ = masked | 127;
-    at = put_big_endian(at, len, 8);
-  }
-  if (mask != NULL) {
-    memcpy(at, mask, 4);
-    at += 4;
-  }
-  return (size_t)(at - out);
 }
 
 void uvws__parser_init(uvws__parser_t* parser, uvws__role_t role) {
@@ -85,7 +53,7 @@ static inline uvws__failure_t check_first_byte(const uvws__parser_t* parser,
 static inline uvws__failure_t check_second_byte(const uvws__parser_t* parser,
                                                 uint8_t first, uint8_t byte) {
   /* RFC 6455, 5.1: a client masks all frames, a server masks none. */
-  bool masked = byte & MASKED;
+  bool masked = byte & UVWS__MASKED;
   if (masked != (parser->role == UVWS__SERVER))
     return masked ? UVWS__FAIL_MASK_UNEXPECTED : UVWS__FAIL_MASK_MISSING;
   /* RFC 6455, 5.5: at most 125 bytes in a control frame. */
@@ -100,7 +68,7 @@ static unsigned length_bytes(uint8_t second) {
 }
 
 static unsigned header_size(uint8_t second) {
-  return 2 + length_bytes(second) + (second & MASKED ? 4 : 0);
+  return 2 + length_bytes(second) + (second & UVWS__MASKED ? 4 : 0);
 }
 
 /* The payload length of a header whose length bytes are all there. */
@@ -130,7 +98,7 @@ static inline uvws__failure_t begin_frame(uvws__parser_t* parser,
   parser->phase = 0;
   parser->in_payload = true;
   parser->have = 0;
-  if (header[1] & MASKED)
+  if (header[1] & UVWS__MASKED)
     memcpy(parser->mask, header + 2 + length_bytes(header[1]), 4);
   if (!is_control(parser->opcode)) parser->in_message = !parser->fin;
   return UVWS__OK;

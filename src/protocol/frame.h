@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "protocol/failure.h"
 #include "protocol/mask.h"
@@ -28,17 +29,36 @@ enum {
 #define UVWS__CONTROL_MAX      125 /* RFC 6455, 5.5 */
 
 /* The size that a frame header for `len` bytes of payload has. */
-size_t uvws__frame_header_size(uint64_t len, bool masked);
+static inline size_t uvws__frame_header_size(uint64_t len, bool masked) {
+  size_t size = len < 126 ? 2 : len <= UINT16_MAX ? 4 : 10;
+  return masked ? size + 4 : size;
+}
 
 /* Bits of a frame's first byte: it is the last of its message; and, in the
  * first of one, the message is compressed (RFC 7692, 6). */
 #define UVWS__FIN  0x80
 #define UVWS__RSV1 0x40
 
+/* The bit of its second byte. */
+#define UVWS__MASKED 0x80
+
 /* Writes such a header; `first_byte` is the opcode, with UVWS__FIN in the last
  * frame of a message; `mask` is NULL on the server role. Returns its size. */
-size_t uvws__frame_header_write(uint8_t* out, uint8_t first_byte, uint64_t len,
-                                const uint8_t mask[4]);
+static inline size_t uvws__frame_header_write(uint8_t* out, uint8_t first_byte,
+                                              uint64_t len,
+                                              const uint8_t mask[4]) {
+  uint8_t* at = out;
+  uint8_t masked = mask == NULL ? 0 : UVWS__MASKED;
+  unsigned bytes = len < 126 ? 0 : len <= UINT16_MAX ? 2 : 8;
+  *at++ = first_byte;
+  *at++ = masked | (uint8_t)(bytes == 0 ? len : bytes == 2 ? 126 : 127);
+  while (bytes-- > 0) *at++ = (uint8_t)(len >> (8 * bytes));
+  if (mask != NULL) {
+    memcpy(at, mask, 4);
+    at += 4;
+  }
+  return (size_t)(at - out);
+}
 
 typedef struct uvws__parser_s {
   uint64_t remaining; /* payload of the current frame that is still to come */
@@ -64,6 +84,11 @@ typedef enum {
 } uvws__parsed_t;
 
 void uvws__parser_init(uvws__parser_t* parser, uvws__role_t role);
+
+/* Between two messages, and of the next one nothing has come. */
+static inline bool uvws__parser_is_at_rest(const uvws__parser_t* parser) {
+  return !parser->in_payload && !parser->in_message && parser->have == 0;
+}
 
 /* Of uvws__parse(): between frames. */
 uvws__parsed_t uvws__parse_header(uvws__parser_t* parser, uint8_t** at,

@@ -245,14 +245,12 @@ static bool is_text_whole(const uvws__receiver_t* receiver, bool last) {
   return !last || uvws__utf8_is_complete(&receiver->utf8);
 }
 
-/* RFC 6455, 8.1: text is UTF-8. Unmasks it in the same pass. */
+/* RFC 6455, 8.1 */
 static bool take_text(uvws__receiver_t* receiver, uint8_t* data, size_t len,
                       bool last) {
   uvws__parser_t* parser = &receiver->parser;
-  bool valid = uvws__is_masked(parser)
-                   ? uvws__utf8_feed_masked(&receiver->utf8, data, len,
-                                            parser->mask, parser->phase)
-                   : uvws__utf8_feed(&receiver->utf8, data, len);
+  const uint8_t* key = uvws__is_masked(parser) ? parser->mask : NULL;
+  bool valid = uvws__feed_text(&receiver->utf8, data, len, key, parser->phase);
   uvws__move_phase(parser, len);
   return valid && is_text_whole(receiver, last);
 }

@@ -93,6 +93,59 @@ void uvws__receiver_clear(uvws__receiver_t* receiver);
 uvws__received_kind_t uvws__receive(uvws__receiver_t* receiver, uint8_t** at,
                                     size_t* left, uvws__received_t* received);
 
+/* RFC 6455, 8.1: text is UTF-8. Unmasks it in the same pass; `key` is NULL when
+ * it is not masked. */
+static inline bool uvws__feed_text(uvws__utf8_t* utf8, uint8_t* data,
+                                   size_t len, const uint8_t* key,
+                                   unsigned phase) {
+  return key == NULL ? uvws__utf8_feed(utf8, data, len)
+                     : uvws__utf8_feed_masked(utf8, data, len, key, phase);
+}
+
+/* The short way between two messages, without a receiver, for what most are:
+ * one frame, all of it here, not compressed, and within the limits. Whatever is
+ * not clearly one is left, untouched, to uvws__receive(), which finds out what
+ * is wrong with it. */
+static inline uvws__received_kind_t uvws__receive_whole(
+    bool masked, const uvws__limits_t* limits, uint8_t** at, size_t* left,
+    uvws__received_t* received) {
+  uint8_t* in = *at;
+  size_t header = masked ? 6 : 2;
+  if (*left < header + 2) return UVWS__RECEIVED_NOTHING;
+  uint8_t type = in[0] ^ UVWS__FIN;
+  size_t len = in[1] ^ (masked ? UVWS__MASKED : 0);
+  if (type != UVWS__OP_TEXT && type != UVWS__OP_BINARY)
+    return UVWS__RECEIVED_NOTHING;
+  if (len == 126) {
+    header += 2;
+    len = (size_t)in[2] << 8 | in[3];
+    if (len < 126) return UVWS__RECEIVED_NOTHING;
+  } else if (len > 126) {
+    return UVWS__RECEIVED_NOTHING;
+  }
+  if (len > *left - header || len > limits->max_message ||
+      limits->max_fragments == 0)
+    return UVWS__RECEIVED_NOTHING;
+  uint8_t* data = in + header;
+  *at = data + len;
+  *left -= header + len;
+  *received = (uvws__received_t){.data = data, .len = len, .type = type};
+  const uint8_t* key = masked ? data - 4 : NULL;
+  if (type == UVWS__OP_BINARY) {
+    if (masked && len < UVWS__MASK_LARGE)
+      uvws__mask_small(data, data, len, uvws__mask_key(key, 0));
+    else if (masked)
+      uvws__mask(data, data, len, key, 0);
+    return UVWS__RECEIVED_MESSAGE;
+  }
+  uvws__utf8_t utf8 = {0, 0, 0};
+  if (uvws__feed_text(&utf8, data, len, key, 0) &&
+      uvws__utf8_is_complete(&utf8))
+    return UVWS__RECEIVED_MESSAGE;
+  received->failure = UVWS__FAIL_TEXT_UTF8;
+  return UVWS__RECEIVED_FAILURE;
+}
+
 /* From now on only control frames are reported. May be called at any time, even
  * while a reported message is still in use. */
 void uvws__receiver_discard(uvws__receiver_t* receiver);

@@ -1,5 +1,6 @@
 /* Frames on both roles: whatever comes, it must not matter how it is split, or
- * whether it is read straight into the message.
+ * whether it is read straight into the message; and where it is not, whole
+ * messages take the short way.
  *
  * The input begins with the limits, when to discard, and four lengths of
  * pieces; the rest is what the peer sends. */
@@ -59,10 +60,18 @@ static void check_event(const uvws__receiver_t* receiver,
 }
 
 static void feed(uvws__receiver_t* receiver, uint8_t* at, size_t left,
-                 log_t* log) {
+                 bool direct, log_t* log) {
+  bool is_plain = !direct && !receiver->discarding &&
+                  uvws__parser_is_at_rest(&receiver->parser);
   for (;;) {
     uvws__received_t received;
-    uvws__received_kind_t kind = uvws__receive(receiver, &at, &left, &received);
+    uvws__received_kind_t kind = UVWS__RECEIVED_NOTHING;
+    if (is_plain)
+      kind = uvws__receive_whole(uvws__is_masked(&receiver->parser),
+                                 receiver->limits, &at, &left, &received);
+    is_plain = kind == UVWS__RECEIVED_MESSAGE;
+    if (kind == UVWS__RECEIVED_NOTHING)
+      kind = uvws__receive(receiver, &at, &left, &received);
     CHECK(receiver->len <= receiver->capacity);
     if (kind == UVWS__RECEIVED_NOTHING) {
       CHECK(left == 0);
@@ -94,13 +103,13 @@ static size_t feed_piece(uvws__receiver_t* receiver, const uint8_t* bytes,
     if (len > room) len = room;
     memcpy(at, bytes, len);
     if (len > wanted) len = wanted;
-    feed(receiver, at, len, log);
+    feed(receiver, at, len, direct, log);
     return len;
   }
   uint8_t* copy = malloc(len);
   CHECK(copy != NULL);
   memcpy(copy, bytes, len);
-  feed(receiver, copy, len, log);
+  feed(receiver, copy, len, direct, log);
   free(copy);
   return len;
 }
