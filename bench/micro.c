@@ -216,6 +216,19 @@ static void receive(const row_t* row) {
   keep(row->data);
 }
 
+static void receive_whole(const row_t* row) {
+  static const uvws__limits_t limits = {1024 * KIB, 65536};
+  uvws__received_t received;
+  uint8_t* at = row->data;
+  size_t left = frames_size(row);
+  unsigned n = 0;
+  while (uvws__receive_whole(row->role == UVWS__SERVER, &limits, &at, &left,
+                             &received) == UVWS__RECEIVED_MESSAGE)
+    n++;
+  check(n == row->operations, "messages that are none");
+  keep(row->data);
+}
+
 static void write_header(const row_t* row) {
   uint8_t header[UVWS__FRAME_HEADER_MAX];
   for (unsigned i = 0; i < row->operations; i++) {
@@ -366,6 +379,12 @@ static const row_t rows[] = {
     NS("receive 64 B binary, server", 64, receive, FRAMES, masked_binary,
        UVWS__SERVER),
     NS("receive 64 B text, client", 64, receive, FRAMES, plain_text,
+       UVWS__CLIENT),
+    NS("the short way: text, server", 64, receive_whole, FRAMES, masked_text,
+       UVWS__SERVER),
+    NS("the short way: binary, server", 64, receive_whole, FRAMES,
+       masked_binary, UVWS__SERVER),
+    NS("the short way: text, client", 64, receive_whole, FRAMES, plain_text,
        UVWS__CLIENT),
     NS("write a masked frame's header", 0, write_header, FRAMES, NULL, 0),
     NS("parse a request's head", sizeof(request) - 1, parse_head, 1, NULL, 0),
