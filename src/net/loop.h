@@ -38,7 +38,7 @@ typedef struct uvws__loop_s {
   uv_timer_t timer; /* for the wheel; referenced while there are holds */
   uv_async_t async; /* wakes the loop for `posts` */
   uint64_t timer_at;
-  uint32_t turn;                 /* its number, which may wrap */
+  uint16_t turn;                 /* its number, which may wrap */
   bool turn_began;               /* and its end is waited for */
   struct uvws__stream_s* reader; /* without TLS, inside its read callback: the
                                     read buffer stays as it is; or NULL */

@@ -63,15 +63,15 @@ struct uvws__stream_s {
   uint64_t queued;     /* wire bytes, all that ever were but for what is lost */
   uint64_t unreported; /* body bytes that the kernel has, and sent() does not */
   uint64_t discard_left; /* input that lingering still tolerates */
-  uint32_t sent_in; /* the loop's turn in which its read callback queued some */
   uint32_t late; /* bytes that the kernel took only after a while; may wrap */
   int write_status; /* not 0: writing has failed */
   int ended;        /* not 0: no more input, UV_EOF or why */
-  bool reading;
-  bool lingering;
-  bool half_close; /* say FIN once all is written */
-  bool places;     /* the owner may want input elsewhere: `alloc` is asked */
-  bool fin_said;
+  uint16_t sent_in; /* the loop's turn in which its read callback queued some */
+  bool reading : 1;
+  bool lingering : 1;
+  bool half_close : 1; /* say FIN once all is written */
+  bool fin_said : 1;
+  bool places : 1; /* the owner may want input elsewhere: `alloc` is asked */
   union {
     uv_tcp_t tcp;
     uv_pipe_t pipe;
