@@ -103,7 +103,8 @@ static inline bool uvws__feed_text(uvws__utf8_t* utf8, uint8_t* data,
 }
 
 /* The short way between two messages, without a receiver, for what most are:
- * one frame, all of it here, not compressed, and within the limits. Whatever is
+ * one frame (RFC 6455, 5.2) that is all here, final, masked as it must be, not
+ * compressed, with a length of 7 or 16 bits, and within the limits. Whatever is
  * not clearly one is left, untouched, to uvws__receive(), which finds out what
  * is wrong with it. */
 static inline uvws__received_kind_t uvws__receive_whole(
