@@ -196,13 +196,6 @@ static void flush_own_cork(uvws__stream_t* stream) {
 
 /* ---- output: the outbox ---- */
 
-static void report(uvws__stream_t* stream) {
-  uint64_t body = stream->unreported;
-  if (body == 0) return;
-  stream->unreported = 0;
-  stream->events->sent(stream, body);
-}
-
 static void drop_empty_outbox(uvws__stream_t* stream) {
   if (stream->outbox == NULL || stream->outbox->writing ||
       !uvws__outbox_is_empty(stream->outbox))
@@ -252,7 +245,7 @@ static void on_written(uv_write_t* write, int status) {
 void uvws__stream_resume(uvws__stream_t* stream) {
   start_write(stream);
   drop_empty_outbox(stream);
-  if (!uvws__stream_is_in_turn(stream)) report(stream);
+  if (!uvws__stream_is_in_turn(stream)) uvws__stream_report(stream);
   if (stream->write_status == 0) tell_progress(stream);
 }
 
@@ -437,7 +430,7 @@ void uvws__stream_settle(uvws__stream_t* stream) {
   /* Closing does not end the turn either: on_closed() reports the rest. */
   if (uvws__stream_is_in_turn(stream) || is_closing(stream)) return;
   settle(stream);
-  report(stream);
+  uvws__stream_report(stream);
 }
 
 uint64_t uvws__stream_queue_size(const uvws__stream_t* stream) {
@@ -482,7 +475,7 @@ static void on_turn_end(uvws__deferred_t* deferred) {
     drop_empty_outbox(stream);
   }
   uvws__loop_undefer(stream->loop, deferred);
-  report(stream);
+  uvws__stream_report(stream);
   if (stream->write_status == 0)
     tell_progress(stream);
   else if (stream->lingering)
@@ -677,7 +670,7 @@ void uvws__stream_drop(uvws__stream_t* stream) {
 
 static void on_closed(uv_handle_t* handle) {
   uvws__stream_t* stream = handle->data;
-  report(stream);
+  uvws__stream_report(stream);
   uvws__outbox_free(stream->outbox);
   stream->outbox = NULL;
   if (stream->extra->adopted != NULL) uvws__stream_give_back(stream);
@@ -688,7 +681,7 @@ static void on_closed(uv_handle_t* handle) {
 
 void uvws__stream_close(uvws__stream_t* stream) {
   if (is_closing(stream)) return;
-  if (!uvws__stream_is_in_turn(stream)) report(stream);
+  if (!uvws__stream_is_in_turn(stream)) uvws__stream_report(stream);
   settle(stream);
   if (stream->loop->cork.owner == stream) uvws__cork_empty(&stream->loop->cork);
   uvws__loop_undefer(stream->loop, &stream->turn);

@@ -108,15 +108,19 @@ static inline bool uvws__stream_is_in_turn(const uvws__stream_t* stream) {
   return stream->turn.link != NULL || stream->sent_in == stream->loop->turn;
 }
 
+/* Tells the owner of the body bytes that the kernel has. */
+static inline void uvws__stream_report(uvws__stream_t* stream) {
+  uint64_t body = stream->unreported;
+  if (body == 0) return;
+  stream->unreported = 0;
+  stream->events->sent(stream, body);
+}
+
 /* Something is queued: what was in earlier turns is reported by now. Inside the
  * stream's own read callback the end of the turn need not be waited for yet: as
  * a rule all is with the kernel when that ends. */
 static inline void uvws__stream_begin_turn(uvws__stream_t* stream) {
-  uint64_t body = stream->unreported;
-  if (body > 0 && !uvws__stream_is_in_turn(stream)) {
-    stream->unreported = 0;
-    stream->events->sent(stream, body);
-  }
+  if (!uvws__stream_is_in_turn(stream)) uvws__stream_report(stream);
   if (stream->loop->reader == stream) {
     stream->sent_in = stream->loop->turn;
     uvws__loop_begin_turn(stream->loop);
